@@ -1,0 +1,86 @@
+"""Settings in, Service out: the only module that names adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Self
+
+from whisper_lambda import pipeline
+from whisper_lambda.audio.decode import Limits, decode
+from whisper_lambda.audio.sandbox import DecoderPool
+from whisper_lambda.config import Settings
+from whisper_lambda.models.router import Router
+from whisper_lambda.types import ChunkResult, Decoded, ModelChoice, Options, Plan, Samples, Transcript
+
+Source = Path | bytes | Samples
+
+
+class Service:
+    """Holds what is expensive to open: loaded models and started decoders. Close it when done."""
+
+    def __init__(self, settings: Settings, router: Router, decoders: DecoderPool) -> None:
+        self.settings = settings
+        self.router = router
+        self.decoders = decoders
+
+    def transcribe(
+        self,
+        source: Source,
+        options: Options | None = None,
+        *,
+        model: str | None = None,
+        on_plan: Callable[[Plan, ModelChoice], None] | None = None,
+        on_result: Callable[[ChunkResult], None] | None = None,
+    ) -> Transcript:
+        """Transcribe a file, its bytes, or samples already decoded.
+
+        Args:
+            source: path of a media file, its bytes, or float32 samples (n,) mono 16 kHz.
+            options: what may change the text; None = the defaults.
+            model: tier or alias wished for; None = the settings' default.
+            on_plan: called once, when the recording is decoded and cut.
+            on_result: called for each chunk, in recording order, as it is ready.
+        """
+        options = options or Options()
+        self.decoders.warm()  # a child starts while the weights load
+        with self.router.engine(model) as (engine, choice):
+            plan = pipeline.prepare(lambda: self._decoded(source), options, engine=engine)
+            if on_plan:
+                on_plan(plan, choice)
+            heard = _told(pipeline.results(plan, engine=engine), on_result)
+            return pipeline.finish(plan, heard, choice=choice)
+
+    def _decoded(self, source: Source) -> Decoded:
+        if isinstance(source, Path | bytes):
+            return decode(source, limits(self.settings), self.decoders)
+        return Decoded(samples=source)
+
+    def close(self) -> None:
+        """Stop the decoding children and free the models."""
+        self.decoders.close()
+        self.router.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def limits(settings: Settings) -> Limits:
+    """Return what one recording may cost, as the settings say."""
+    return Limits(
+        max_seconds=settings.max_audio_s,
+        max_bytes=settings.max_audio_mb * 1_000_000,
+        timeout_s=settings.decode_timeout_s,
+    )
+
+
+def _told(
+    heard: Iterable[ChunkResult], on_result: Callable[[ChunkResult], None] | None
+) -> Iterator[ChunkResult]:
+    for result in heard:
+        if on_result:
+            on_result(result)
+        yield result

