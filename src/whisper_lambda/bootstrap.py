@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +16,15 @@ from whisper_lambda.models.router import Router
 from whisper_lambda.types import ChunkResult, Decoded, ModelChoice, Options, Plan, Samples, Transcript
 
 Source = Path | bytes | Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """A recording under way: what is planned, which model answers, and its results as they come."""
+
+    plan: Plan
+    choice: ModelChoice
+    results: Generator[ChunkResult]  # recording order, each as soon as it and all before it are done
 
 
 class Service:
@@ -42,14 +53,26 @@ class Service:
             on_plan: called once, when the recording is decoded and cut.
             on_result: called for each chunk, in recording order, as it is ready.
         """
+        with self.hear(source, options, model=model) as hearing:
+            if on_plan:
+                on_plan(hearing.plan, hearing.choice)
+            heard = _told(hearing.results, on_result)
+            return pipeline.finish(hearing.plan, heard, choice=hearing.choice)
+
+    @contextmanager
+    def hear(
+        self, source: Source, options: Options | None = None, *, model: str | None = None
+    ) -> Iterator[Hearing]:
+        """Open one recording: planned on entry, decoded as `results` is read, given up on exit."""
         options = options or Options()
         self.decoders.warm()  # a child starts while the weights load
         with self.router.engine(model) as (engine, choice):
             plan = pipeline.prepare(lambda: self._decoded(source), options, engine=engine)
-            if on_plan:
-                on_plan(plan, choice)
-            heard = _told(pipeline.results(plan, engine=engine), on_result)
-            return pipeline.finish(plan, heard, choice=choice)
+            results = pipeline.results(plan, engine=engine)
+            try:
+                yield Hearing(plan, choice, results)
+            finally:
+                results.close()
 
     def _decoded(self, source: Source) -> Decoded:
         if isinstance(source, Path | bytes):

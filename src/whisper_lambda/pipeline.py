@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -76,7 +76,7 @@ def prepare(decode: Callable[[], Decoded], options: Options, *, engine: Engine) 
     )
 
 
-def results(plan: Plan, *, engine: Engine) -> Iterator[ChunkResult]:
+def results(plan: Plan, *, engine: Engine) -> Generator[ChunkResult]:
     """Yield what each chunk says, in recording order, as soon as it and all before it are done."""
     if len(plan.chunks) <= 1:  # a lone chunk needs no thread
         yield from (transcribe_chunk(c, plan.options, engine=engine) for c in plan.chunks)
