@@ -1,0 +1,106 @@
+# `make run` and `make test` need Python 3.11-3.13 and a package index, nothing else.
+# Written for GNU make 3.81 on, the one macOS has.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test check test-model bench evaluate fuzz lock wheels docs clean
+
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c "$(SUPPORTED)" 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+LOCKED := $(PIP) --no-build-isolation --require-hashes -r
+UV_VERSION := 0.13.9
+
+# A stamp carries the checksum of what was installed, so a changed lock installs again and an
+# unchanged one costs nothing, whatever git did to the files' times.
+checksum = $(shell cat pyproject.toml requirements/build.txt $(1) | cksum | cut -d' ' -f1)
+READY_TO_RUN := $(VENV)/.run-$(call checksum,requirements/run.txt)
+READY_TO_TEST := $(VENV)/.test-$(call checksum,requirements/test.txt)
+READY_TO_BENCH := $(VENV)/.bench-$(call checksum,requirements/bench.txt)
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
+
+run: $(READY_TO_RUN)  ## set up, fetch and verify the weights, transcribe a Spanish and an English recording
+	@$(BIN)/whisper-lambda models pull base
+	@for recording in es-tt-allbusy en-tt-allbusy; do \
+		echo; echo "tests/fixtures/$$recording.flac"; \
+		$(BIN)/whisper-lambda transcribe --model base tests/fixtures/$$recording.flac || exit; \
+	done
+
+test: $(READY_TO_TEST)  ## set up and run every test
+	@$(BIN)/python -m pytest
+
+test-model: $(READY_TO_TEST)  ## only the tests with real weights on real audio
+	@$(BIN)/python -m pytest -m model
+
+fuzz: $(READY_TO_TEST)  ## 20,000 broken recordings through the decoder (make test: 2,000)
+	@MUTANTS=20000 $(BIN)/python -m pytest -k fuzz
+
+check: $(READY_TO_TEST)  ## formatting, lint, types, layers, generated docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+docs: $(READY_TO_TEST)  ## write the generated pages of docs/
+	$(BIN)/python docs/generate.py
+
+MANIFESTS ?= tests/fixtures/prompts.jsonl
+evaluate: $(READY_TO_TEST)  ## word error rates on MANIFESTS=...
+	$(BIN)/whisper-lambda evaluate $(MANIFESTS)
+
+bench: $(READY_TO_BENCH)  ## compare with faster-whisper and openai-whisper on MANIFESTS=...
+	$(BIN)/whisper-lambda bench $(MANIFESTS)
+
+lock: $(BIN)/python  ## resolve requirements/*.txt again
+	@$(PIP) uv==$(UV_VERSION)
+	$(COMPILE) requirements/build.in -o requirements/build.txt
+	$(COMPILE) pyproject.toml --extra weights requirements/run.in \
+		-c requirements/build.txt -o requirements/run.txt
+	$(COMPILE) pyproject.toml --extra weights requirements/run.in requirements/test.in \
+		-c requirements/build.txt -c requirements/run.txt -o requirements/test.txt
+	$(COMPILE) pyproject.toml --extra weights --extra bench requirements/run.in \
+		-c requirements/build.txt -c requirements/test.txt \
+		--overrides requirements/bench-overrides.in -o requirements/bench.txt
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header $(UPGRADE)
+
+wheels: $(BIN)/python  ## prove that every platform has wheels for the locks; writes docs/platforms.md
+	@$(PIP) uv==$(UV_VERSION)
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python requirements/prove_wheels.py
+
+clean:  ## remove the virtual environment and every cache here (weights stay)
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" && $(PYTHON) -c "$(SUPPORTED)" || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+
+$(READY_TO_RUN): | $(BIN)/python
+	@echo "Installing the locked requirements into $(VENV)"
+	@$(LOCKED) requirements/build.txt
+	@$(LOCKED) requirements/run.txt
+	@$(PIP) --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(READY_TO_TEST): | $(BIN)/python
+	@echo "Installing the locked requirements into $(VENV)"
+	@$(LOCKED) requirements/build.txt
+	@$(LOCKED) requirements/test.txt
+	@$(PIP) --no-build-isolation --no-deps --editable .
+	@touch $@ $(READY_TO_RUN)
+
+# torch is not locked (docs/decisions/0003): TORCH may name any build, from an index or a file.
+TORCH ?= torch==2.13.0
+$(READY_TO_BENCH): $(READY_TO_TEST)
+	@$(PIP) "$(TORCH)"
+	@$(LOCKED) requirements/bench.txt
+	@touch $@
