@@ -29,7 +29,7 @@ def one_line(text: str) -> str:
 
     A leading and a trailing space stay: a word keeps the space that parts it from its neighbour.
     """
-    return _INVISIBLE.sub("", _BREAKS.sub(" ", encodable(text)))
+    return _BREAKS.sub(" ", _INVISIBLE.sub("", encodable(text)))
 
 
 def encodable(text: str) -> str:
