@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -37,11 +38,13 @@ for it. Windows is not supported: decoding runs in a child process limited by PO
 
 def resolve(lock: str, platform: str, python: str, macos: str) -> str:
     """Return "" when every locked package has a wheel there, else the resolver's reason."""
-    command = ["uv", "pip", "install", "--dry-run", "--quiet", "--require-hashes", "--target", os.devnull + "-none"]
-    command += ["--only-binary", ":all:", *(f"--no-binary={name}" for name in SOURCE_ONLY)]
+    command = ["uv", "pip", "install", "--dry-run", "--quiet", "--require-hashes", "--only-binary", ":all:"]
+    command += [f"--no-binary={name}" for name in SOURCE_ONLY]
     command += ["--python-platform", platform, "--python-version", python, "-r", f"requirements/{lock}.txt"]
     env = os.environ | ({"MACOSX_DEPLOYMENT_TARGET": macos} if macos else {})
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    with TemporaryDirectory() as target:  # empty, so that nothing counts as installed already
+        command += ["--target", target]
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else " ".join(done.stderr.split())
 
 
