@@ -1,0 +1,102 @@
+"""The command line: argv in, an exit code out.
+
+0 all went well, 1 a file failed, 2 the command line is wrong, 130 interrupted (143 terminated).
+Transcripts alone go to stdout; all that is said about them goes to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from whisper_lambda.cli.terminal import Interrupted, say, utf8_streams
+
+if TYPE_CHECKING:
+    from whisper_lambda.bootstrap import Service
+    from whisper_lambda.config import Settings
+
+__all__ = ["main", "run"]
+
+
+def main(*, build: Callable[[Settings], Service] | None = None) -> NoReturn:
+    """Run the command line of this process, and end it at once.
+
+    Not `sys.exit`: CTranslate2 and ONNX Runtime in one process can deadlock while the interpreter
+    winds down, and after Ctrl-C nobody should wait for a decode that cannot be interrupted.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    code = run(sys.argv[1:], build=build)
+    for out in (sys.stdout, sys.stderr):
+        try:
+            out.flush()
+        except OSError:  # the reader has left; there is nobody to tell
+            code = code or 1
+    os._exit(code)
+
+
+def run(args: Sequence[str], *, build: Callable[[Settings], Service] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        args: argv without the program's name.
+        build: gives the Service; None = `bootstrap.build`.
+    """
+    utf8_streams()
+    debug = "--debug" in args
+    try:
+        return _invoked(list(args) or ["--help"], build)
+    except BrokenPipeError:  # `| head` has seen enough: no more to say, and nothing went wrong here
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt as stop:
+        return stop.code if isinstance(stop, Interrupted) else 130
+    except Exception as failure:  # noqa: BLE001 - the outermost edge: a user gets a sentence, not a traceback
+        if debug:
+            traceback.print_exc()
+        else:
+            say(f"error: unexpected {type(failure).__name__}: {failure} (--debug shows where)")
+        return 1
+
+
+def _invoked(args: list[str], build: Callable[[Settings], Service] | None) -> int:
+    """Hand the arguments to typer; its complaints and ours leave as one or two plain lines."""
+    from typer import Abort
+    from typer.core import TyperGroup
+    from typer.exceptions import TyperException
+    from typer.main import get_command
+
+    from whisper_lambda.cli.app import app
+    from whisper_lambda.errors import (
+        BadOption,
+        UnknownFormat,
+        UnknownLanguage,
+        UnknownModel,
+        WhisperLambdaError,
+    )
+
+    command = get_command(app)
+    assert isinstance(command, TyperGroup)
+    try:
+        return (
+            command.main(args, prog_name="whisper-lambda", standalone_mode=False, obj={"build": build}) or 0
+        )
+    except Abort:
+        return 130
+    except TyperException as misuse:
+        say(f"error: {misuse.format_message()}")
+        context = getattr(misuse, "ctx", None)
+        say(f"see: {context.command_path if context else 'whisper-lambda'} --help")
+        return misuse.exit_code
+    except WhisperLambdaError as failure:
+        if "--debug" in args:
+            traceback.print_exc()
+        say(f"error: {failure} ({failure.code})")
+        return 2 if isinstance(failure, BadOption | UnknownFormat | UnknownLanguage | UnknownModel) else 1
+
+
+def _terminate(signum: int, _frame: object) -> NoReturn:
+    raise Interrupted(128 + signum)

@@ -1,0 +1,102 @@
+"""The table of commands. A command's module is imported only when that command is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+import whisper_lambda
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Where a command lives, and the line about it in the list of commands."""
+
+    module: str
+    name: str  # a function, or a Typer of several
+    summary: str
+
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        "transcribe": Command(
+            "whisper_lambda.cli.transcribe", "app", "Write down what is said in recordings."
+        ),
+        "models": Command("whisper_lambda.cli.models", "app", "List, fetch, verify and remove weights."),
+        "doctor": Command(
+            "whisper_lambda.cli.doctor", "doctor", "Say what this machine can do and what is wrong."
+        ),
+        "evaluate": Command(
+            "whisper_lambda.cli.evaluate",
+            "evaluate",
+            "Score transcripts against known words (WER, CER, RTF).",
+        ),
+        "bench": Command(
+            "whisper_lambda.cli.bench", "bench", "Measure speed and memory against other programs."
+        ),
+    }
+)
+
+
+class Commands(TyperGroup):
+    """A group that knows its commands' names and imports only the one that is called.
+
+    `whisper-lambda --help` then costs no NumPy, and `transcribe` no benchmark library.
+    """
+
+    def __init__(self, **attrs: Any) -> None:  # noqa: ANN401 - whatever typer passes on
+        super().__init__(**attrs)
+        self.commands = {
+            name: TyperCommand(name, help=command.summary)
+            for name, command in COMMANDS.items()
+            if find_spec(command.module)
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - typer's types are private
+        """Find the command named by the first argument, and only now import it."""
+        name, stub, rest = super().resolve_command(ctx, args)
+        return name, (_imported(name) if name is not None else stub), rest
+
+
+def _imported(name: str) -> object:
+    where = COMMANDS[name]
+    found = getattr(import_module(where.module), where.name)
+    if isinstance(found, typer.Typer):
+        return get_command(found)
+    if not isinstance(found, TyperCommand):
+        lone = typer.Typer(add_completion=False)
+        lone.command(name)(found)
+        found = get_command(lone)
+    found.name = name
+    return found
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"whisper-lambda {whisper_lambda.__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Whisper transcription: recordings in, words out, on your own machine.",
+    epilog="Start with: whisper-lambda transcribe talk.mp3",
+)
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Whisper transcription: recordings in, words out, on your own machine."""

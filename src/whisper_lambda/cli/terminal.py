@@ -1,0 +1,58 @@
+"""What is said to the person at the terminal: one safe line at a time, on stderr."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+
+# Control characters move the cursor or set the title; bidi overrides and line separators lie
+# about the order of what is shown; lone surrogates are bytes that were not UTF-8.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE_BUT_LINES = re.compile(f"(?![\n\t]){_UNSAFE.pattern}")
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asks the process to end; the value is the exit code it asks for."""
+
+    @property
+    def code(self) -> int:
+        """128 + the signal's number, as a shell would report it."""
+        return int(self.args[0])
+
+
+def one_line(text: str) -> str:
+    """Return text that can change nothing on a terminal but the line it stands on."""
+    return _UNSAFE.sub(_escaped, text)
+
+
+def harmless(text: str) -> str:
+    """Return text of several lines that can only be read: line ends and tabs stay."""
+    return _UNSAFE_BUT_LINES.sub(_escaped, text)
+
+
+def say(line: str) -> None:
+    """Write one line to stderr. A closed stderr is nobody listening, not an error."""
+    try:
+        sys.stderr.write(one_line(line) + "\n")
+        sys.stderr.flush()
+    except OSError:
+        return
+
+
+def utf8_streams() -> None:
+    """Let no character a transcript can hold stop the printing of it.
+
+    A pipe always gets UTF-8; a terminal keeps its own encoding and shows `?` for what it lacks.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):  # a test's or an embedder's own stream
+            continue
+        if stream.isatty():
+            stream.reconfigure(errors="replace")
+        else:
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode()

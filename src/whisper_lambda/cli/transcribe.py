@@ -1,0 +1,250 @@
+"""`whisper-lambda transcribe`: recordings in, their transcripts on stdout or in files out."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from whisper_lambda.api import options_from
+from whisper_lambda.cli.inputs import recordings
+from whisper_lambda.cli.outputs import prepare_folder
+from whisper_lambda.cli.progress import LINE_EVERY_VERBOSE_S, BarDisplay, LineDisplay
+from whisper_lambda.cli.run import Run, transcribe_all
+from whisper_lambda.cli.whisper_flags import ours
+from whisper_lambda.config import Settings
+from whisper_lambda.errors import BadOption
+from whisper_lambda.transcript.formats import FORMATS, Layout, Renderer, needs, renderer
+from whisper_lambda.types import Quality, Task, Times, VadMode
+
+if TYPE_CHECKING:
+    from whisper_lambda.bootstrap import Service
+
+_ANY_LANGUAGE = {"", "auto", "none"}  # what Whisper's tools call detection
+
+
+class WhisperCommand(TyperCommand):
+    """A command that understands arguments written for openai-whisper and whisper-ctranslate2."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's type is private
+        """Translate the arguments, then parse them."""
+        options: list[Any] = [p for p in self.params if p.param_type_name == "option"]
+        switches = {name: next(iter(p.secondary_opts), "") for p in options if p.is_flag for name in p.opts}
+        valued = {name for p in options if not p.is_flag for name in p.opts}
+        return super().parse_args(ctx, ours(args, switches=switches, valued=valued))
+
+
+app = typer.Typer(add_completion=False)
+
+
+def _flag(panel: str, text: str, *names: str, value: str = "", **extra: Any) -> Any:  # noqa: ANN401 - typer's
+    """Declare a flag: `value` is what follows it, in the help, and empty for a switch."""
+    return typer.Option(*names, rich_help_panel=panel, help=text, metavar=value, **extra)
+
+
+_out = partial(_flag, "Output")
+_model = partial(_flag, "Model")
+_words = partial(_flag, "What is said")
+_doubt = partial(_flag, "What is believed")
+_lines = partial(_flag, "Subtitles")
+_run = partial(_flag, "This run")
+
+
+@app.command(
+    cls=WhisperCommand,
+    epilog="Flags of openai-whisper and whisper-ctranslate2 work too, spelt with _ or -; one that cannot be "
+    "honoured is refused with the reason.",
+)
+def transcribe(
+    ctx: typer.Context,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE|DIR|GLOB|-...", show_default=False, help="Recordings; - is standard input."
+        ),
+    ],
+    format_: Annotated[
+        list[str],
+        _out(f"{', '.join(FORMATS)}; several with commas; or all.", "--format", "-f", value="NAME"),
+    ] = ["text"],  # noqa: B006 - typer copies it
+    output_dir: Annotated[
+        Path | None, _out("Write files here, named after the inputs.", "--output-dir", "-o", value="DIR")
+    ] = None,
+    stream: Annotated[
+        bool | None,
+        _out("Print text as it is heard.", "--stream/--no-stream", show_default="on a terminal"),
+    ] = None,
+    model: Annotated[
+        str | None, _model("tiny, base, small, ... turbo, or an alias.", "--model", "-m", value="NAME")
+    ] = None,
+    model_dir: Annotated[
+        Path | None, _model("Folder of model folders to look in first.", "--model-dir", value="DIR")
+    ] = None,
+    local_files_only: Annotated[bool, _model("Fetch nothing from the hub.", "--local-files-only")] = False,
+    quality: Annotated[
+        Quality, _model("fast, balanced or best.", "--quality", "-q", value="NAME")
+    ] = "balanced",
+    language: Annotated[
+        str | None,
+        _words("es, Spanish, ...", "--language", "-l", value="NAME", show_default="detected"),
+    ] = None,
+    languages: Annotated[
+        list[str], _words("Detect among these only: es,en.", "--languages", value="NAMES")
+    ] = [],  # noqa: B006 - typer copies it
+    multilingual: Annotated[bool, _words("Detect anew in every passage.", "--multilingual")] = False,
+    task: Annotated[
+        Task, _words("transcribe, or translate into English.", "--task", value="NAME")
+    ] = "transcribe",
+    prompt: Annotated[
+        str, _words("Text in the style and spelling wanted.", "--prompt", value="TEXT", show_default=False)
+    ] = "",
+    hotwords: Annotated[
+        list[str], _words("Names and words to expect, with commas.", "--hotwords", value="WORDS")
+    ] = [],  # noqa: B006 - typer copies it
+    vad: Annotated[
+        VadMode,
+        _doubt("Skip what is not voice: auto, on, off. auto hears singing too.", "--vad", value="MODE"),
+    ] = "auto",
+    vad_filter: Annotated[bool | None, typer.Option("--vad-filter/--no-vad-filter", hidden=True)] = None,
+    temperature: Annotated[float, _doubt("Above 0, words are sampled.", "--temperature", value="X")] = 0.0,
+    beam_size: Annotated[
+        int | None, _doubt("Beams to search.", "--beam-size", value="N", show_default="by quality")
+    ] = None,
+    no_speech_threshold: Annotated[
+        float, _doubt("Above: silence.", "--no-speech-threshold", value="X")
+    ] = 0.6,
+    logprob_threshold: Annotated[float, _doubt("Below: doubtful.", "--logprob-threshold", value="X")] = -1.0,
+    compression_ratio_threshold: Annotated[
+        float, _doubt("Above: a loop.", "--compression-ratio-threshold", value="X")
+    ] = 2.4,
+    word_timestamps: Annotated[
+        bool, _lines("Time every word (in verbose_json).", "--word-timestamps")
+    ] = False,
+    highlight_words: Annotated[
+        bool, _lines("Underline each word while it is said.", "--highlight-words")
+    ] = False,
+    max_line_width: Annotated[int | None, _lines("Characters a line.", "--max-line-width", value="N")] = None,
+    max_line_count: Annotated[int | None, _lines("Lines at once.", "--max-line-count", value="N")] = None,
+    max_words_per_line: Annotated[
+        int | None, _lines("Words a line.", "--max-words-per-line", value="N")
+    ] = None,
+    threads: Annotated[
+        int | None, _run("Cores to use.", "--threads", value="N", min=0, show_default="all")
+    ] = None,
+    batch_size: Annotated[
+        int | None, _run("Passages decoded together on a core.", "--batch-size", value="N", min=1)
+    ] = None,
+    verbose: Annotated[bool, _run("Say more on stderr.", "--verbose", "-v")] = False,
+    quiet: Annotated[bool, _run("Say errors only.", "--quiet")] = False,
+    debug: Annotated[bool, _run("Show where an error arose.", "--debug")] = False,
+) -> None:
+    """Write down what is said in recordings.
+
+    Without --output-dir the transcript goes to stdout, and nothing else does.
+    """
+    layout = Layout(
+        max_line_width=max_line_width,
+        max_line_count=max_line_count,
+        max_words_per_line=max_words_per_line,
+        highlight_words=highlight_words,
+    )
+    renderers = [renderer(name, layout) for name in _formats(format_)]
+    options = options_from(
+        task=task,
+        language=None if (language or "").strip().lower() in _ANY_LANGUAGE else language,
+        languages=_parts(languages),
+        multilingual=multilingual,
+        prompt=prompt,
+        hotwords=_parts(hotwords),
+        quality=quality,
+        temperature=temperature,
+        vad=vad if vad_filter is None else "on" if vad_filter else "off",
+        times=_times(renderers, word_timestamps=word_timestamps),
+        beam_size=beam_size,
+        no_speech_threshold=no_speech_threshold,
+        logprob_threshold=logprob_threshold,
+        compression_ratio_threshold=compression_ratio_threshold,
+    )
+    settings = _settings(model_dir, local_files_only, threads, batch_size)
+    found = recordings(inputs)
+    folder = output_dir or (Path() if len(renderers) > 1 else None)
+    if folder:
+        prepare_folder(folder)
+    elif len(found) > 1 and renderers[0].name != "text":
+        raise BadOption(
+            f"{len(found)} recordings as {renderers[0].name} cannot share stdout: give --output-dir"
+        )
+    run = Run(
+        service=(ctx.obj["build"] or _builder())(settings),
+        model=model,
+        options=options,
+        renderers=renderers,
+        display=_display(verbose=verbose, quiet=quiet),
+        stream=not folder
+        and renderers[0].name == "text"
+        and (sys.stdout.isatty() if stream is None else stream),
+        verbose=verbose,
+        quiet=quiet,
+        debug=debug,
+    )
+    if not transcribe_all(run, found, folder):
+        raise typer.Exit(1)
+
+
+def _formats(wished: Iterable[str]) -> list[str]:
+    """Return the formats by their own names, each once."""
+    names = [name for name in _parts(wished) if name != "all"]
+    names = list(FORMATS) if "all" in _parts(wished) else [renderer(name).name for name in names]
+    if not names:
+        raise BadOption(f"--format needs a name: {', '.join(FORMATS)} or all")
+    return list(dict.fromkeys(names))
+
+
+def _parts(values: Iterable[str]) -> list[str]:
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def _times(renderers: Iterable[Renderer], *, word_timestamps: bool) -> Times:
+    """Return the least times that will do: computing them costs an alignment."""
+    order: tuple[Times, ...] = ("none", "segment", "word")
+    wanted = [needs(r.name, r.layout) for r in renderers] + (["word"] if word_timestamps else [])
+    return max(wanted, key=order.index)
+
+
+def _settings(
+    model_dir: Path | None, local_files_only: bool, threads: int | None, batch_size: int | None
+) -> Settings:
+    try:
+        settings = Settings.from_env()
+    except ValueError as cause:
+        raise BadOption(str(cause)) from cause
+    if model_dir and not model_dir.is_dir():
+        raise BadOption(f"--model-dir {model_dir}: there is no such folder")
+    return replace(
+        settings,
+        model_dir=model_dir or settings.model_dir,
+        hub=settings.hub and not local_files_only,
+        threads=settings.threads if threads is None else threads,
+        batch_size=batch_size or settings.batch_size,
+    )
+
+
+def _builder() -> Callable[[Settings], Service]:
+    from whisper_lambda.bootstrap import build
+
+    return build
+
+
+def _display(*, verbose: bool, quiet: bool) -> BarDisplay | LineDisplay:
+    if quiet:
+        return LineDisplay(math.inf)
+    if verbose:
+        return LineDisplay(LINE_EVERY_VERBOSE_S)
+    return BarDisplay() if sys.stderr.isatty() else LineDisplay()

@@ -1,0 +1,102 @@
+"""Stand-ins for the model, for tests of what is built around it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from whisper_lambda.audio.sandbox import DecoderPool
+from whisper_lambda.bootstrap import Service
+from whisper_lambda.config import Settings
+from whisper_lambda.errors import EngineFailed, UnknownModel
+from whisper_lambda.languages import LANGUAGES
+from whisper_lambda.ports import Engine
+from whisper_lambda.types import (
+    Chunk,
+    ChunkResult,
+    Dropped,
+    LanguageGuess,
+    ModelChoice,
+    Options,
+    Segment,
+    Word,
+)
+
+
+@dataclass
+class FakeEngine:
+    """Says a fixed sentence for every chunk, with where the chunk begins.
+
+    Enough for the command line, the API and the line: they pass on what an engine says, in order
+    and on the recording's timeline, and never look inside. What words are right is for tests
+    with real weights.
+    """
+
+    text: str = " Hola a todos."
+    delay_s: float = 0.0  # how long a chunk takes
+    fails: bool = False
+    drops: bool = False  # also leaves a passage out
+    heard: list[tuple[float, Options]] = field(default_factory=list)  # start of each chunk, and the wish
+    closed: bool = False
+
+    version: str = "fake/1"
+    languages: frozenset[str] = frozenset(LANGUAGES)
+    memory_bytes: int = 1
+
+    def detect_language(self, chunk: Chunk, candidates: tuple[str, ...] = ()) -> LanguageGuess:
+        return LanguageGuess(candidates[0] if candidates else "es", 0.9)
+
+    def transcribe(self, chunk: Chunk, options: Options) -> ChunkResult:
+        self.heard.append((chunk.start, options))
+        time.sleep(self.delay_s)
+        if self.fails:
+            raise EngineFailed("the fake engine was told to fail; tell it not to")
+        end = chunk.duration
+        words = (Word(0.0, end, self.text, 0.9),) if options.times == "word" else ()
+        dropped = (Dropped(0.0, end / 2, "repetition", "la la la"),) if self.drops else ()
+        return ChunkResult(
+            start=chunk.start,
+            duration=end,
+            segments=(Segment(0.0, end, self.text, -0.2, 0.01, 1.1, words=words),),
+            dropped=dropped,
+            language=options.language,
+        )
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class FakeRouter:
+    """Serves one engine for every known name, as `served` if that is set.
+
+    Enough wherever it does not matter how weights are found and kept in memory.
+    """
+
+    engine_: Engine
+    served: str = ""
+    closed: bool = False
+
+    @contextmanager
+    def engine(self, model: str | None = None) -> Iterator[tuple[Engine, ModelChoice]]:
+        wish = model or "base"
+        if wish == "nonsense":
+            raise UnknownModel("'nonsense' is no model; known: tiny, base, small")
+        served = self.served or wish
+        reason = "" if served == wish else f"no source has {wish}"
+        yield self.engine_, ModelChoice(wish, served, reason)
+
+    def close(self) -> None:
+        self.closed = True
+        self.engine_.close()
+
+
+def fake_service(
+    engine: FakeEngine | None = None, settings: Settings | None = None, *, served: str = ""
+) -> Service:
+    """Return a Service that really decodes and cuts, and hears with a FakeEngine."""
+    settings = settings or Settings()
+    router = FakeRouter(engine or FakeEngine(), served)
+    return Service(settings, router, DecoderPool(settings.decoders, settings.scratch))
