@@ -20,6 +20,8 @@ checksum = $(shell cat pyproject.toml requirements/build.txt $(1) | cksum | cut 
 READY_TO_RUN := $(VENV)/.run-$(call checksum,requirements/run.txt)
 READY_TO_TEST := $(VENV)/.test-$(call checksum,requirements/test.txt)
 READY_TO_BENCH := $(VENV)/.bench-$(call checksum,requirements/bench.txt)
+OPENAI := .venv-openai
+OPENAI_READY := $(OPENAI)/.ready-$(call checksum,requirements/openai.txt)
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -54,8 +56,8 @@ MANIFESTS ?= tests/fixtures/prompts.jsonl
 evaluate: $(READY_TO_TEST)  ## word error rates on MANIFESTS=...
 	$(BIN)/whisper-lambda evaluate $(MANIFESTS)
 
-bench: $(READY_TO_BENCH)  ## compare with faster-whisper and openai-whisper on MANIFESTS=...
-	$(BIN)/whisper-lambda bench $(MANIFESTS)
+bench: $(READY_TO_BENCH) $(OPENAI_READY)  ## compare with faster-whisper and openai-whisper
+	$(BIN)/whisper-lambda bench --openai-python $(OPENAI)/bin/python $(BENCH)
 
 lock: $(BIN)/python  ## resolve requirements/*.txt again
 	@$(PIP) uv==$(UV_VERSION)
@@ -65,8 +67,9 @@ lock: $(BIN)/python  ## resolve requirements/*.txt again
 	$(COMPILE) pyproject.toml --extra weights requirements/run.in requirements/test.in \
 		-c requirements/build.txt -c requirements/run.txt -o requirements/test.txt
 	$(COMPILE) pyproject.toml --extra weights --extra bench requirements/run.in \
-		-c requirements/build.txt -c requirements/test.txt \
-		--overrides requirements/bench-overrides.in -o requirements/bench.txt
+		-c requirements/build.txt -c requirements/test.txt -o requirements/bench.txt
+	$(COMPILE) requirements/openai.in -c requirements/build.txt -c requirements/bench.txt \
+		--overrides requirements/openai-overrides.in -o requirements/openai.txt
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header $(UPGRADE)
 
@@ -75,7 +78,7 @@ wheels: $(BIN)/python  ## prove that every platform has wheels for the locks; wr
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python requirements/prove_wheels.py
 
 clean:  ## remove the virtual environment and every cache here (weights stay)
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OPENAI) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -98,9 +101,16 @@ $(READY_TO_TEST): | $(BIN)/python
 	@$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $@ $(READY_TO_RUN)
 
-# torch is not locked (docs/decisions/0003): TORCH may name any build, from an index or a file.
-TORCH ?= torch==2.13.0
 $(READY_TO_BENCH): $(READY_TO_TEST)
-	@$(PIP) "$(TORCH)"
 	@$(LOCKED) requirements/bench.txt
 	@touch $@
+
+# torch is not locked (docs/decisions/0003): TORCH may name any build, from an index or a file.
+TORCH ?= torch==2.13.0
+$(OPENAI_READY): | $(BIN)/python
+	@$(PYTHON) -m venv $(OPENAI)
+	@$(OPENAI_PIP) --require-hashes -r requirements/build.txt
+	@$(OPENAI_PIP) "$(TORCH)"
+	@$(OPENAI_PIP) --no-build-isolation --require-hashes -r requirements/openai.txt
+	@touch $@
+OPENAI_PIP := $(OPENAI)/bin/python -m pip install --quiet --disable-pip-version-check --no-input
