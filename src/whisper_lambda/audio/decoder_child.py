@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, NoReturn
 
-if len(sys.argv) > 1:  # -S leaves site-packages off the path; at its end it can shadow nothing
+if __name__ == "__main__":  # -S leaves site-packages off the path; at its end it can shadow nothing
     sys.path.append(sys.argv[1])
 
 import av
@@ -51,6 +51,8 @@ _SINGLE = (
     "ilbc libilbc ape tta wavpack dss_sp nellymoser"
 )
 DECODERS = frozenset(n for n in av.codecs_available if n.startswith(_KINDS)).union(_SINGLE.split())
+# What these say of their length is stored or follows from their size; elsewhere FFmpeg guesses it.
+STATES_LENGTH = {"wav", "w64", "flac", "ogg", "aiff", "caf", "au", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 # FFmpeg's default of 32 taps lets 8.3 kHz through at -19 dB, mirrored to 7.7 kHz; 64 taps: -45 dB.
 RESAMPLER = {"filter_size": "64"}
 # A stream of noise can look like MP3 now and then; a recording with damage is still mostly sound.
@@ -118,7 +120,7 @@ def decode_one(order: dict[str, Any], source: int, session: socket.socket) -> No
         decode(order, source, session)
         _text(session, END, "")
     except Refused as refusal:
-        _text(session, FAILURE, json.dumps({"code": refusal.code, "message": str(refusal)}))
+        _text(session, FAILURE, f"{refusal.code}\n{refusal}")
     except BrokenPipeError:
         return  # nobody listens any more
     except MemoryError:
@@ -126,7 +128,7 @@ def decode_one(order: dict[str, Any], source: int, session: socket.socket) -> No
             session, FAILURE, json.dumps({"code": "memory", "message": "decoding it needs too much memory"})
         )
     except Exception as cause:  # noqa: BLE001 - the one place where a library's error becomes an answer
-        _text(session, FAILURE, json.dumps({"code": "unreadable", "message": _words(cause)}))
+        _text(session, FAILURE, f"unreadable\n{_words(cause)}")
 
 
 def confine(order: dict[str, Any]) -> None:
@@ -155,6 +157,7 @@ def decode(order: dict[str, Any], source: int, session: socket.socket) -> None:
     with _opened(order, source) as container:
         stream = _audio_stream(container)
         declared = _declared_s(container, stream)
+        _refuse_honestly_long(container.format.name, declared, order["max_seconds"])
         count = _Count(order)
         tally = {"good": 0, "bad": 0, "cut": 0}
         blocks = _resampled(_frames(container, stream, tally), count, order["rate"])
@@ -191,6 +194,7 @@ class _Nameless:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self.seek(0)
 
     def read(self, size: int) -> bytes:
         return os.read(self._descriptor, size)
@@ -217,7 +221,7 @@ def _audio_stream(container: InputContainer) -> AudioStream:
     for stream in container.streams:
         if stream.index != chosen.index:
             stream.discard = Discard.all
-    chosen.thread_count = 1
+    chosen.codec_context.thread_count = 1
     return chosen
 
 
@@ -233,6 +237,12 @@ def _declared_s(container: InputContainer, stream: AudioStream) -> float | None:
     if container.duration and len(container.streams) == 1:
         return float(container.duration / 1_000_000)
     return None
+
+
+def _refuse_honestly_long(kind: str, declared: float | None, limit: float | None) -> None:
+    """Spare an honest file the decoding up to the limit. A file that claims less is counted anyway."""
+    if limit is not None and declared and kind in STATES_LENGTH and declared > limit * 1.1 + 1:
+        raise Refused("too_long", "")
 
 
 def _frames(container: InputContainer, stream: AudioStream, tally: dict[str, int]) -> Iterator[AudioFrame]:
@@ -259,31 +269,39 @@ class _Count:
     """Exact length of what has been decoded, against the order's limit."""
 
     def __init__(self, order: dict[str, Any]) -> None:
-        self.limit = Fraction(order["max_seconds"]) if order["max_seconds"] is not None else None
-        self.rates = range(order["min_hz"], order["max_hz"] + 1)
-        self.max_channels = order["max_channels"]
-        self.samples: dict[int, int] = {}  # by rate: a stream may change it
+        self._order = order
+        self._rate = 1  # Hz of the stretch under way; a stream may change it
+        self._samples = 0  # of that stretch
+        self._allowed: float = 0
+        self._before = Fraction(0)  # seconds of the stretches before it
 
     @property
     def seconds(self) -> Fraction:
-        return sum((Fraction(n, rate) for rate, n in self.samples.items()), Fraction(0))
+        return self._before + Fraction(self._samples, self._rate)
 
-    def add(self, frame: AudioFrame) -> None:
-        """Count one frame.
+    def start(self, rate: int, channels: int) -> None:
+        """Begin a stretch of another shape.
 
         Raises:
-            Refused: with it there is too much, or its shape is outside the order's limits.
+            Refused: the shape is outside the order's limits.
         """
-        if frame.sample_rate not in self.rates:
-            accepted = f"{self.rates.start} to {self.rates.stop - 1} Hz are accepted"
-            raise Refused("unreadable", f"its sample rate is {frame.sample_rate} Hz; {accepted}")
-        if not 1 <= frame.layout.nb_channels <= self.max_channels:
-            raise Refused(
-                "unreadable",
-                f"it has {frame.layout.nb_channels} channels; up to {self.max_channels} are accepted",
-            )
-        self.samples[frame.sample_rate] = self.samples.get(frame.sample_rate, 0) + frame.samples
-        if self.limit is not None and self.seconds > self.limit:
+        low, high, most = self._order["min_hz"], self._order["max_hz"], self._order["max_channels"]
+        if not low <= rate <= high:
+            raise Refused("unreadable", f"its sample rate is {rate} Hz; {low} to {high} Hz are accepted")
+        if not 1 <= channels <= most:
+            raise Refused("unreadable", f"it has {channels} channels; up to {most} are accepted")
+        self._before, self._rate, self._samples = self.seconds, rate, 0
+        limit = self._order["max_seconds"]
+        self._allowed = float("inf") if limit is None else int((Fraction(limit) - self._before) * rate)
+
+    def add(self, samples: int) -> None:
+        """Count samples of the stretch under way.
+
+        Raises:
+            Refused: with them there is too much.
+        """
+        self._samples += samples
+        if self._samples > self._allowed:
             raise Refused("too_long", "")
 
 
@@ -291,13 +309,14 @@ def _resampled(frames: Iterator[AudioFrame], count: _Count, rate: int) -> Iterat
     resampler: AudioResampler | None = None
     shape: tuple[str, str, int] | None = None
     for frame in frames:
-        count.add(frame)
-        frame.pts = None  # damaged times must not move samples
         if resampler is None or shape != (frame.format.name, frame.layout.name, frame.sample_rate):
             if resampler:
                 yield from resampler.resample(None)
             shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+            count.start(frame.sample_rate, frame.layout.nb_channels)
             resampler = AudioResampler(format="fltp", rate=rate, frame_size=rate, options=RESAMPLER)
+        count.add(frame.samples)
+        frame.pts = None  # damaged times must not move samples
         yield from resampler.resample(frame)
     if resampler:
         yield from resampler.resample(None)
@@ -319,8 +338,7 @@ def _judge(tally: dict[str, int], heard: Fraction, declared: float | None, sessi
 def _words(cause: BaseException) -> str:
     """Return a library error's own words; a detail for the message, never the whole of it."""
     last_log = getattr(cause, "log", None)
-    text = last_log[2].strip() if last_log else getattr(cause, "strerror", None) or type(cause).__name__
-    return "".join(c for c in text if c.isprintable())[:200]
+    return last_log[2].strip()[:200] if last_log else getattr(cause, "strerror", None) or type(cause).__name__
 
 
 def _text(peer: socket.socket, kind: bytes, text: str) -> None:

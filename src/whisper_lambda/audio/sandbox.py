@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import os
 import signal
 import socket
 import struct
@@ -46,7 +45,6 @@ _REFUSALS: dict[str, type[WhisperLambdaError]] = {
     "empty": EmptyAudio,
     "no_audio_stream": NoAudioStream,
     "too_long": AudioTooLong,
-    "memory": BadAudio,
     "unreadable": BadAudio,
 }
 
@@ -85,16 +83,15 @@ class DecoderPool:
     def warm(self) -> None:
         """Start the decoding process, without waiting for it."""
         if self._count > 0:
-            with self._lock:
-                self._started()
+            self._current()
 
     def close(self) -> None:
         """End the process and every decode under way."""
         with self._lock:
             self._closed = True
-            if self._starter:
-                self._starter.close()
-                self._starter = None
+            starter, self._starter = self._starter, None
+        if starter:
+            starter.close()
 
     def missing_limits(self) -> tuple[str, ...]:
         """Return the resource limits this system does not offer, e.g. RLIMIT_AS on macOS.
@@ -102,8 +99,7 @@ class DecoderPool:
         Raises:
             DecoderFailed: the decoding process cannot be started.
         """
-        with self._lock:
-            return self._started().missing()
+        return self._current().missing()
 
     def blocks(
         self, source: int, order: Order, *, timeout_s: float, warn: Callable[[str], None]
@@ -128,40 +124,42 @@ class DecoderPool:
             DecoderFailed: no decoder could be started.
         """
         starter, pid, session = self._fork(source, order)
-        status: int | None = None
+        ended = False
         try:
             yield from _received(session, order, _Deadline(timeout_s), warn)
         except EOFError:
-            status = starter.end(pid)
+            status, ended = starter.end(pid), True
+            if status is None:
+                raise DecoderFailed("the decoding process was ended from outside; try again") from None
             raise BadAudio(_death(status)) from None
         finally:
             session.close()
-            if status is None:
+            if not ended:
                 starter.end(pid)
 
     def _fork(self, source: int, order: Order) -> tuple[_Starter, int, socket.socket]:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                with self._lock:
-                    starter = self._started()
-                    try:
-                        pid = starter.fork(theirs.fileno(), source, order)
-                    except DecoderFailed:  # the waiting process was killed; nothing was lost with it
-                        self._starter = None
-                        starter.close()
-                        starter = self._started()
-                        pid = starter.fork(theirs.fileno(), source, order)
+                starter = self._current()
+                try:
+                    pid = starter.fork(theirs.fileno(), source, order)
+                except DecoderFailed:  # the waiting process was killed; nothing was lost with it
+                    starter = self._current(instead_of=starter)
+                    pid = starter.fork(theirs.fileno(), source, order)
             except BaseException:
                 ours.close()
                 raise
         return starter, pid, ours
 
-    def _started(self) -> _Starter:
-        if self._closed:
-            raise DecoderFailed("the decoder pool is closed")
-        if self._starter is None:
-            self._starter = _Starter(self._program)
+    def _current(self, *, instead_of: _Starter | None = None) -> _Starter:
+        with self._lock:
+            if self._closed:
+                raise DecoderFailed("the decoder pool is closed")
+            if self._starter is None or self._starter is instead_of:
+                self._starter = _Starter(self._program)
+        if instead_of:
+            instead_of.close()
         return self._starter
 
 
@@ -177,8 +175,8 @@ class _Starter:
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
-                    # No secret of ours is in reach; some interpreters cannot be loaded without this one.
-                    env={k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"},
+                    # Nothing of ours is in reach; Lambda's interpreter finds its own library only so.
+                    env={"LD_LIBRARY_PATH": str(Path(sys.base_prefix, "lib"))},
                     process_group=0,  # the terminal's Ctrl-C comes to us alone
                 )
             except OSError as cause:
@@ -223,7 +221,9 @@ class _Starter:
 
 
 def _stop(process: subprocess.Popen[bytes], control: socket.socket) -> None:
-    control.close()  # it kills its children and leaves
+    with contextlib.suppress(OSError):
+        control.shutdown(socket.SHUT_RDWR)  # it kills its children and leaves
+    control.close()
     try:
         process.wait(1.0)
     except subprocess.TimeoutExpired:
@@ -295,7 +295,7 @@ def _received(
                 text = _exactly(session, a, deadline).decode(errors="replace")
                 if kind == b"F":
                     raise _refusal(text, order)
-                warn(text)
+                warn(_printable(text))
             else:
                 raise BadAudio("the decoder answered nonsense on this file; convert it to wav or mp3")
     except TimeoutError:
@@ -305,16 +305,16 @@ def _received(
 
 
 def _refusal(text: str, order: Order) -> WhisperLambdaError:
-    failure = json.loads(text)
-    code, message = failure["code"], failure["message"]
+    code, _, message = text.partition("\n")
     if code == "too_long":
         message = f"the recording is longer than the {order.max_seconds:g} s accepted; send it in parts"
-    return _REFUSALS.get(code, BadAudio)(message)
+    return _REFUSALS.get(code, BadAudio)(_printable(message))
 
 
-def _death(status: int | None) -> str:
-    if status is not None and status < 0 and -status in set(signal.Signals):
-        how = signal.Signals(-status).name
-    else:
-        how = "no answer"
+def _printable(text: str) -> str:
+    return "".join(c for c in text if c.isprintable())
+
+
+def _death(status: int) -> str:
+    how = signal.Signals(-status).name if -status in set(signal.Signals) else f"exit code {status}"
     return f"the decoder died on this file ({how}); it is damaged or hostile. Convert it to wav or mp3"
