@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import ModelCorrupt, ModelUnavailable
+from whisper_lambda.models import catalogue
 from whisper_lambda.models.catalogue import Tier
 from whisper_lambda.models.sources import NEEDED, VOCABULARIES, Fetched, Progress, quiet
 
@@ -85,6 +86,20 @@ class Hub:
             self._listings[tier.name] = (self._clock(), listing)
             return listing
 
+    def seems_to_give(self, tier: Tier) -> None:
+        """Ask the hub once for all tiers, and trust that a hub that answers has them.
+
+        Raises:
+            ModelUnavailable: the hub is switched off, cannot be reached, or refused this tier of late.
+        """
+        try:
+            self.listing(catalogue.tier("base"))
+        except ModelUnavailable:
+            self._refuse_remembered(catalogue.tier("base"), of_repo=False)
+            if not self._on:
+                raise
+        self._refuse_remembered(tier)
+
     def fetch(self, tier: Tier, into: Path, progress: Progress = quiet) -> Fetched:
         """Bring the tier's files into `into`, going on where an earlier try stopped.
 
@@ -111,9 +126,9 @@ class Hub:
         self._listings.clear()
         self._stamps.unlink(missing_ok=True)
 
-    def _refuse_remembered(self, tier: Tier) -> None:
+    def _refuse_remembered(self, tier: Tier, *, of_repo: bool = True) -> None:
         now = self._clock()
-        for key in (self._key(), tier.repo):
+        for key in (self._key(), *([tier.repo] if of_repo else [])):
             until, why = max(self._failures.get(key, (0.0, "")), self._stamped(key))
             if now < until <= now + REMEMBER_S:  # a stamp from the future is a clock put back
                 raise ModelUnavailable(why)

