@@ -111,6 +111,6 @@ $(OPENAI_READY): | $(BIN)/python
 	@$(PYTHON) -m venv $(OPENAI)
 	@$(OPENAI_PIP) --require-hashes -r requirements/build.txt
 	@$(OPENAI_PIP) "$(TORCH)"
-	@$(OPENAI_PIP) --no-build-isolation --require-hashes -r requirements/openai.txt
+	@$(OPENAI_PIP) --no-build-isolation --no-deps --require-hashes -r requirements/openai.txt
 	@touch $@
 OPENAI_PIP := $(OPENAI)/bin/python -m pip install --quiet --disable-pip-version-check --no-input
