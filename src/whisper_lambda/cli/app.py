@@ -69,14 +69,22 @@ class Commands(TyperGroup):
 def _imported(name: str) -> object:
     where = COMMANDS[name]
     found = getattr(import_module(where.module), where.name)
+    alone = (
+        isinstance(found, typer.Typer) and not found.registered_groups and len(found.registered_commands) == 1
+    )
+    if alone:
+        command = get_command(found)
+        command.name = name
+        return command
+    holder = typer.Typer(cls=TyperGroup, add_completion=False)
+    holder.callback()(lambda: None)  # makes it a group, however few commands it has
     if isinstance(found, typer.Typer):
-        return get_command(found)
-    if not isinstance(found, TyperCommand):
-        lone = typer.Typer(add_completion=False)
-        lone.command(name)(found)
-        found = get_command(lone)
-    found.name = name
-    return found
+        holder.add_typer(found, name=name)
+    else:
+        holder.command(name)(found)
+    group = get_command(holder)
+    assert isinstance(group, TyperGroup)
+    return group.commands[name]
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,69 @@
+"""What the system says about the machine; None or nothing where it does not say."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+_INSTRUCTIONS = {  # as /proc/cpuinfo spells them
+    "avx2": "AVX2",
+    "avx512f": "AVX512",
+    "avx512_vnni": "AVX512-VNNI",
+    "avx_vnni": "AVX-VNNI",
+    "amx_int8": "AMX",
+    "asimd": "NEON",
+    "asimddp": "dot product",
+    "i8mm": "int8 matrices",
+}
+
+
+def instructions() -> list[str]:
+    """Return the processor's instruction sets that matter for decoding, by their usual names."""
+    flags = cpu_flags()
+    return [shown for flag, shown in _INSTRUCTIONS.items() if flag in flags]
+
+
+def cgroup_cores() -> float | None:
+    """Return the processor time the cgroup grants, in cores; None where there is no limit."""
+    both = Path("/sys/fs/cgroup/cpu.max")
+    if both.is_file():
+        quota, period = both.read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    quota_us = _first_number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+    period_us = _first_number("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    return quota_us / period_us if quota_us and period_us and quota_us > 0 else None
+
+
+def free_memory_bytes() -> int | None:
+    """Return what may still be used, by the machine's count or the cgroup's, whichever is less."""
+    limit = _first_number("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+    used = _first_number("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
+    room = [limit - used] if limit is not None and used is not None else []
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        room.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    elif "SC_PHYS_PAGES" in os.sysconf_names:
+        room.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(room, default=None)
+
+
+def _first_number(*paths: str) -> int | None:
+    for path in paths:
+        try:
+            return int(Path(path).read_text())
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def cpu_flags() -> set[str]:
+    """Return the processor's abilities as /proc/cpuinfo spells them; macOS: what all its kind have."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = cpuinfo.read_text().splitlines()
+        return set(next((line for line in lines if line.startswith(("flags", "Features"))), "").split())
+    if platform.system() == "Darwin":
+        return {"asimd", "asimddp"} if platform.machine() == "arm64" else {"avx2"}
+    return set()
