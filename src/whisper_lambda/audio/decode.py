@@ -28,14 +28,14 @@ Source = Path | bytes | BinaryIO
 # FFmpeg cannot tell these apart from noise, so the name decides; only among these, and only where
 # the content is not plainly something else.
 _HEADERLESS = {
-    ".g722": "g722",
-    ".gsm": "gsm",
-    ".sln": "sln",
-    ".al": "alaw",
-    ".alaw": "alaw",
-    ".ul": "mulaw",
-    ".ulaw": "mulaw",
-}
+    ".g722": ("g722", None),
+    ".gsm": ("gsm", None),
+    ".sln": ("sln", None),
+    ".al": ("alaw", 8_000),
+    ".alaw": ("alaw", 8_000),
+    ".ul": ("mulaw", 8_000),
+    ".ulaw": ("mulaw", 8_000),
+}  # suffix: FFmpeg's demuxer, and Hz where it asks
 _PICTURES = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
@@ -158,10 +158,11 @@ def _mixed(
         warn(f"the channels cancel each other out when mixed ({seconds:.1f} s); the louder one was used")
 
 
-def _order(limits: Limits, format_name: str | None) -> Order:
+def _order(limits: Limits, kind: tuple[str | None, int | None]) -> Order:
     return Order(
         rate=SAMPLE_RATE,
-        format=format_name,
+        format=kind[0],
+        format_hz=kind[1],
         max_seconds=None if isinf(limits.max_seconds) else limits.max_seconds,
         max_channels=limits.max_channels,
         min_hz=limits.min_hz,
@@ -171,13 +172,13 @@ def _order(limits: Limits, format_name: str | None) -> Order:
     )
 
 
-def _headerless(head: bytes, name: str) -> str | None:
+def _headerless(head: bytes, name: str) -> tuple[str | None, int | None]:
     if _mark(head, _MARKS) or _mark(head, _PICTURES) or head[4:8] == b"ftyp":
-        return None
-    format_name = _HEADERLESS.get(Path(str(name)).suffix.lower())
-    if format_name == "gsm" and any(byte >> 4 != _GSM_NIBBLE for byte in head[::_GSM_FRAME]):
-        return None
-    return format_name
+        return None, None
+    kind = _HEADERLESS.get(Path(str(name)).suffix.lower(), (None, None))
+    if kind[0] == "gsm" and any(byte >> 4 != _GSM_NIBBLE for byte in head[::_GSM_FRAME]):
+        return None, None
+    return kind
 
 
 def _mark(head: bytes, marks: dict[bytes, str]) -> str | None:

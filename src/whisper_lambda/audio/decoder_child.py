@@ -21,7 +21,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 if __name__ == "__main__":  # -S leaves site-packages off the path; at its end it can shadow nothing
     sys.path.append(sys.argv[1])
@@ -53,6 +53,8 @@ _SINGLE = (
 DECODERS = frozenset(n for n in av.codecs_available if n.startswith(_KINDS)).union(_SINGLE.split())
 # What these say of their length is stored or follows from their size; elsewhere FFmpeg guesses it.
 STATES_LENGTH = {"wav", "w64", "flac", "ogg", "aiff", "caf", "au", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+# Bytes; a larger size in the header of a wav was written by a program that could not know it.
+BELIEVABLE = 0x7FFF_FFFF
 # FFmpeg's default of 32 taps lets 8.3 kHz through at -19 dB, mirrored to 7.7 kHz; 64 taps: -45 dB.
 RESAMPLER = {"filter_size": "64"}
 # A stream of noise can look like MP3 now and then; a recording with damage is still mostly sound.
@@ -154,33 +156,52 @@ def decode(order: dict[str, Any], source: int, session: socket.socket) -> None:
     Raises:
         Refused: no audio in it, or more than the order allows.
     """
+    tally = {"good": 0, "bad": 0, "cut": int(_is_cut(source))}
     with _opened(order, source) as container:
         stream = _audio_stream(container)
+        count = _Count(order)
+        if stream.codec_context.sample_rate:
+            count.start(stream.codec_context.sample_rate, stream.codec_context.channels)
         declared = _declared_s(container, stream)
         _refuse_honestly_long(container.format.name, declared, order["max_seconds"])
-        count = _Count(order)
-        tally = {"good": 0, "bad": 0, "cut": 0}
         blocks = _resampled(_frames(container, stream, tally), count, order["rate"])
         for block in blocks:
-            session.sendall(FRAME.pack(BLOCK, len(block.planes), block.samples))
-            for plane in block.planes:  # a plane's buffer is padded beyond its samples
-                session.sendall(memoryview(plane)[: block.samples * 4])
+            channels = block.layout.nb_channels
+            session.sendall(FRAME.pack(BLOCK, channels, block.samples))
+            for plane in block.planes[:channels]:  # of eight channels av counts more planes than there are
+                session.sendall(memoryview(plane)[: block.samples * 4])  # a plane is padded at its end
         _judge(tally, count.seconds, declared, session)
+
+
+def _is_cut(source: int) -> bool:
+    """Tell a file that stores its own size and is shorter, or an Ogg stream without its last page."""
+    size = os.fstat(source).st_size
+    head = os.pread(source, 8, 0)
+    if head[:4] == b"OggS":
+        tail = os.pread(source, 1 << 16, max(0, size - (1 << 16)))  # a page is smaller than that
+        last = tail.rfind(b"OggS")
+        return not 0 <= last < len(tail) - 5 or not tail[last + 5] & 4
+    orders: dict[bytes, Literal["little", "big"]] = {b"RIFF": "little", b"FORM": "big"}
+    order = orders.get(head[:4])
+    stored = int.from_bytes(head[4:], order) if order else 0
+    return size < stored + len(head) < BELIEVABLE
 
 
 def _opened(order: dict[str, Any], source: int) -> InputContainer:
     # A nameless reader: FFmpeg gets no path to resolve others against and no suffix to believe.
-    allowed = {
+    options = {
         "format_whitelist": DEMUXERS,
         "codec_whitelist": ",".join(DECODERS),
         "protocol_whitelist": "none",
     }
+    if order["format_hz"]:
+        options["sample_rate"] = str(order["format_hz"])
     try:
         return av.open(
             _Nameless(source),
             "r",
-            format=order.get("format"),
-            options=allowed,
+            format=order["format"],
+            options=options,
             metadata_errors="ignore",
             buffer_size=1 << 17,
             io_open=_no_other_file,

@@ -55,6 +55,7 @@ class Order:
 
     rate: int  # Hz of the blocks wanted
     format: str | None  # FFmpeg demuxer to use without probing, for formats that cannot be probed
+    format_hz: int | None  # its rate, where the format does not fix one
     max_seconds: float | None
     max_channels: int
     min_hz: int
