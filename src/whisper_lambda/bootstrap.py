@@ -15,7 +15,7 @@ from whisper_lambda.config import Settings
 from whisper_lambda.models.router import Router
 from whisper_lambda.types import ChunkResult, Decoded, ModelChoice, Options, Plan, Samples, Transcript
 
-Source = Path | bytes | Samples
+Source = Path | bytes | Samples | Decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Service:
         """Transcribe a file, its bytes, or samples already decoded.
 
         Args:
-            source: path of a media file, its bytes, or float32 samples (n,) mono 16 kHz.
+            source: path of a media file, its bytes, float32 samples (n,) mono 16 kHz, or what `decode` gave.
             options: what may change the text; None = the defaults.
             model: tier or alias wished for; None = the settings' default.
             on_plan: called once, when the recording is decoded and cut.
@@ -67,14 +67,17 @@ class Service:
         options = options or Options()
         self.decoders.warm()  # a child starts while the weights load
         with self.router.engine(model) as (engine, choice):
-            plan = pipeline.prepare(lambda: self._decoded(source), options, engine=engine)
+            plan = pipeline.prepare(lambda: self.decode(source), options, engine=engine)
             results = pipeline.results(plan, engine=engine)
             try:
                 yield Hearing(plan, choice, results)
             finally:
                 results.close()
 
-    def _decoded(self, source: Source) -> Decoded:
+    def decode(self, source: Source) -> Decoded:
+        """Return the recording's samples; what is decoded already is taken as it is."""
+        if isinstance(source, Decoded):
+            return source
         if isinstance(source, Path | bytes):
             return decode(source, limits(self.settings), self.decoders)
         return Decoded(samples=source)

@@ -113,24 +113,32 @@ def _write_lines(path: Path | None, records: Iterable[dict[str, Any]]) -> None:
 def _table(scores: Iterable[GroupScore], by: str, *, numbers: bool) -> Table:
     caption = NORMALISER + (", numbers 0-10 folded" if numbers else "")
     table = Table(title="Transcripts against references", caption=caption)
-    table.add_column(by)
-    headings = ("files", "minutes", "WER %", "CER %", "RTF", "false alarms", "loops", "first word", "failed")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for score in scores:
-        if score.group == "ALL":
+    rows = [_cells(score) for score in scores]
+    shown = [name for name in rows[-1] if any(row[name] for row in rows)]
+    table.add_column(by, no_wrap=True)
+    for name in shown[1:]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        if row["group"] == "ALL":
             table.add_section()
-        table.add_row(score.group, *_cells(score))
+        table.add_row(*(row[name] for name in shown))
     return table
 
 
-def _cells(score: GroupScore) -> Iterator[str]:
-    yield f"{score.files}" + (f" (+{score.no_reference})" if score.no_reference else "")
-    yield f"{score.audio_s / 60:.1f}"
-    yield f"{score.rate.wer:.2%}".rstrip("%") if score.rate else "-"
-    yield f"{score.rate.cer:.2%}".rstrip("%") if score.rate else "-"
-    yield f"{score.rtf:.3f}" if score.seconds else "-"
-    yield f"{score.false_alarm_files}/{score.nonspeech_files}" if score.nonspeech_files else "-"
-    yield f"{score.looping_files}" + (f", {score.unordered_files} unordered" if score.unordered_files else "")
-    yield f"{score.first_words_near:.1%}" if score.first_words_near is not None else "-"
-    yield f"{score.failed + score.missing}" if score.failed + score.missing else "-"
+def _cells(score: GroupScore) -> dict[str, str]:
+    """Return one line of the table; columns empty in every line are not shown."""
+    near, unscored = score.first_words_near, score.failed + score.missing
+    return {
+        "group": score.group,
+        "files": str(score.files),
+        "unscored": str(score.no_reference or ""),
+        "min": f"{score.audio_s / 60:.1f}",
+        "WER %": f"{100 * score.rate.wer:.2f}" if score.rate else "",
+        "CER %": f"{100 * score.rate.cer:.2f}" if score.rate else "",
+        "RTF": f"{score.rtf:.3f}" if score.seconds else "",
+        "false": f"{score.false_alarm_files}/{score.nonspeech_files}" if score.nonspeech_files else "",
+        "loops": str(score.looping_files or ""),
+        "disorder": str(score.unordered_files or ""),
+        "near 0.3 s": f"{100 * near:.1f}" if near is not None else "",
+        "failed": str(unscored or ""),
+    }

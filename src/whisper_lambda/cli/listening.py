@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from whisper_lambda.types import ChunkResult, ModelChoice, Options, Plan, Transcript
 
 if TYPE_CHECKING:
-    from whisper_lambda.bootstrap import Service
+    from whisper_lambda.bootstrap import Service, Source
 
 TICK_S = 0.25  # silence after which the display is given a chance to say what is awaited
 
@@ -26,7 +25,7 @@ class Planned:
 
 
 def listen(
-    service: Service, source: Path | bytes, options: Options, *, model: str | None
+    service: Service, source: Source, options: Options, *, model: str | None
 ) -> Iterator[Planned | ChunkResult | Transcript | None]:
     """Yield Planned, each ChunkResult in order and last the Transcript; None when nothing happens.
 

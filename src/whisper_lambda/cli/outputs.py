@@ -67,7 +67,7 @@ def write_whole(path: Path, text: str) -> None:
             file.write(text.encode())
         partial.replace(path)
     except OSError as cause:
-        if cause.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if cause.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise StorageFull(f"no room to write {path}") from cause
         raise
     finally:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from whisper_lambda.cli.clips import Clip, only
 from whisper_lambda.cli.inputs import Recording, read_input
 from whisper_lambda.cli.listening import Planned, listen
 from whisper_lambda.cli.outputs import file_bases, write_whole
@@ -26,7 +27,7 @@ from whisper_lambda.transcript.formats import Renderer, renderer
 from whisper_lambda.types import ChunkResult, ModelChoice, Options, Transcript
 
 if TYPE_CHECKING:
-    from whisper_lambda.bootstrap import Service
+    from whisper_lambda.bootstrap import Service, Source
 
 # These would fail every other recording in the same way.
 HOPELESS = (BadOption, UnknownLanguage, UnknownModel, ModelUnavailable, ModelCorrupt)
@@ -39,6 +40,7 @@ class Run:
     service: Service
     model: str | None
     options: Options
+    clips: tuple[Clip, ...]  # () = the whole recording
     renderers: Sequence[Renderer]
     display: BarDisplay | LineDisplay
     stream: bool
@@ -93,7 +95,10 @@ def _transcribe_one(run: Run, recording: Recording, base: Path | None) -> None:
 
 def _heard(run: Run, recording: Recording) -> Transcript:
     run.display.begin(recording.name)
-    source = read_input(recording, max_bytes=run.service.settings.max_audio_mb * 1_000_000)
+    source: Source = read_input(recording, max_bytes=run.service.settings.max_audio_mb * 1_000_000)
+    if run.clips:
+        decoded = run.service.decode(source)
+        source = replace(decoded, samples=only(decoded.samples, run.clips))
     transcript = None
     for event in listen(run.service, source, run.options, model=run.model):
         if isinstance(event, Planned):

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from whisper_lambda.api import options_from
+from whisper_lambda.cli.clips import parse_clips
 from whisper_lambda.cli.inputs import recordings
 from whisper_lambda.cli.outputs import prepare_folder
 from whisper_lambda.cli.progress import LINE_EVERY_VERBOSE_S, BarDisplay, LineDisplay
@@ -108,6 +109,10 @@ def transcribe(
     hotwords: Annotated[
         list[str], _words("Names and words to expect, with commas.", "--hotwords", value="WORDS")
     ] = [],  # noqa: B006 - typer copies it
+    clip_timestamps: Annotated[
+        str,
+        _words("Hear these seconds only: 0,10,60,90.", "--clip-timestamps", value="T,T", show_default=False),
+    ] = "",
     vad: Annotated[
         VadMode,
         _doubt("Skip what is not voice: auto, on, off. auto hears singing too.", "--vad", value="MODE"),
@@ -185,6 +190,7 @@ def transcribe(
         service=(ctx.obj["build"] or _builder())(settings),
         model=model,
         options=options,
+        clips=parse_clips(clip_timestamps),
         renderers=renderers,
         display=_display(verbose=verbose, quiet=quiet),
         stream=not folder
