@@ -33,7 +33,10 @@ def vtt(transcript: Transcript, layout: Layout) -> str:
 
 
 def _voice(speaker: str) -> str:
-    return f"<v {for_vtt(speaker)}>" if speaker else ""
+    if not speaker:
+        return ""
+    end = " >" if speaker.endswith("-") else ">"  # "--" before the bracket would make an arrow
+    return f"<v {for_vtt(speaker)}{end}"
 
 
 def _shots(

@@ -9,6 +9,8 @@ from whisper_lambda.types import Segment, Transcript, Word
 ATTACKS = (
     "-->",
     " --> ",
+    "--",
+    "-",
     "00:00:01,000 --> 00:00:02,000",
     "00:00:01.000 --> 00:00:02.000 align:start",
     "00:00:01,000 00:00:02,000",

@@ -110,6 +110,12 @@ def test_whatever_the_times_readers_see_ordered_cues_that_last(times):
         assert all(end <= after for (_, end, _), (after, _, _) in pairwise(found))
 
 
+def test_a_name_that_ends_in_dashes_makes_no_arrow_with_its_tag():
+    file = renderer("vtt")(transcript(segment(0, 1, "a", speaker="Ana --")))
+    (caption,) = webvtt.from_string(file).captions
+    assert (caption.voice.strip(), caption.text) == ("Ana --", "a")
+
+
 def test_ten_thousand_characters_are_one_cue():
     long = "word " * 2000
     heard = transcript(segment(0, 30, long))
