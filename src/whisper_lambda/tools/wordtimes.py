@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from whisper_lambda.tools.extras import needed
 from whisper_lambda.tools.manifest import Utterance
 from whisper_lambda.tools.scoring import normalise, open_brackets
-from whisper_lambda.types import Word
+from whisper_lambda.types import SAMPLE_RATE, Samples, Word
 
 NEAR_S = 0.3  # seconds; a first word this close to its utterance's start counts as right
+
+_FRAME = SAMPLE_RATE // 100  # samples; 10 ms
+_VOICED_FRAMES = 5  # in a row, so that a click is no voice
+_BELOW_PEAK_DB = 25.0  # how far under the utterance's loud parts its voice may begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +82,19 @@ def _aligned(reference: list[str], heard: list[str]) -> dict[int, int]:
         if chunk.type in ("equal", "substitute")
         for i in range(chunk.ref_end_idx - chunk.ref_start_idx)
     }
+
+
+def onset_s(samples: Samples, utterance: Utterance) -> float:
+    """Return the seconds from an utterance's start to where its voice can first be heard.
+
+    References cut out of recordings begin with the silence that stood before the first word. The
+    voice begins where 50 ms are louder than 25 dB under the utterance's loud parts.
+    """
+    inside = samples[round(utterance.start * SAMPLE_RATE) : round(utterance.end * SAMPLE_RATE)]
+    frames = inside[: len(inside) // _FRAME * _FRAME].reshape(-1, _FRAME)
+    if len(frames) < _VOICED_FRAMES:
+        return 0.0
+    level = 10 * np.log10(np.mean(np.square(frames), axis=1) + 1e-12)  # dB; the last term keeps log finite
+    loud = level > np.percentile(level, 95) - _BELOW_PEAK_DB
+    runs = np.convolve(loud, np.ones(_VOICED_FRAMES), "valid") == _VOICED_FRAMES
+    return float(np.argmax(runs)) * _FRAME / SAMPLE_RATE
