@@ -126,9 +126,7 @@ def decode_one(order: dict[str, Any], source: int, session: socket.socket) -> No
     except BrokenPipeError:
         return  # nobody listens any more
     except MemoryError:
-        _text(
-            session, FAILURE, json.dumps({"code": "memory", "message": "decoding it needs too much memory"})
-        )
+        _text(session, FAILURE, "unreadable\ndecoding it needs too much memory")
     except Exception as cause:  # noqa: BLE001 - the one place where a library's error becomes an answer
         _text(session, FAILURE, f"unreadable\n{_words(cause)}")
 

@@ -1,0 +1,325 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from recordings import encoded, speechlike, wav
+
+from whisper_lambda.audio.decode import Limits, decode, decode_blocks
+from whisper_lambda.audio.sandbox import DecoderPool
+from whisper_lambda.errors import BadAudio, DecoderFailed, DecodeTimeout
+
+DYING = Path(__file__).with_name("dying_decoder.py")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+@pytest.fixture(scope="module")
+def dying():
+    pool = DecoderPool(1, program=DYING)
+    pool.warm()
+    yield pool
+    pool.close()
+
+
+def children_of(pid):
+    """Pids of the live or unreaped children of a process."""
+    by_thread = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for listed in by_thread for child in listed.read_text().split()]
+
+
+def gone(pids, within_s=3.0):
+    """Tell whether every process is gone, or is a zombie somebody else has to reap."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if not [p for p in pids if alive(p)]:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize(
+    ("way", "error", "words"),
+    [
+        (b"crash", BadAudio, "SIGSEGV"),
+        (b"leave", BadAudio, "exit code 3"),
+        (b"allocate", BadAudio, "too much memory"),
+        (b"spin", DecodeTimeout, "0.3 s"),
+        (b"babble", BadAudio, "nonsense"),
+        (b"open a file", BadAudio, "Too many open files"),
+        (b"open a socket", BadAudio, "Too many open files"),
+    ],
+)
+def test_a_decoder_that_dies_is_its_own_calls_error(way, error, words, dying, limits):
+    with pytest.raises(error, match=words) as failure:
+        decode(way, replace(limits, timeout_s=0.3), dying)
+
+    assert type(failure.value) is error
+
+
+def test_what_a_decoder_says_cannot_steer_a_terminal(dying, limits):
+    with pytest.raises(BadAudio, match="gone") as failure:
+        decode(b"say terminal codes", limits, dying)
+
+    assert str(failure.value).isprintable()
+
+
+def test_deaths_harm_no_other_call(dying, limits):
+    """Sixty deaths of five kinds under four clients that decode good files all the while."""
+    content = encoded(speechlike(2.0, 44_100), "mp3", "mp3", rate=44_100)
+    expected = decode(content, limits, dying).samples
+    good, wrong, untyped = [], [], []
+    over = threading.Event()
+
+    def client():
+        while not over.is_set():
+            same = np.array_equal(decode(content, limits, dying).samples, expected)
+            (good if same else wrong).append(1)
+
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    for thread in clients:
+        thread.start()
+    for way in [b"crash", b"leave", b"allocate", b"babble", b"spin"] * 12:
+        try:
+            decode(way, replace(limits, timeout_s=0.2), dying)
+        except (BadAudio, DecodeTimeout):
+            continue
+        except Exception as cause:  # noqa: BLE001 - what must not happen, counted
+            untyped.append(cause)
+    over.set()
+    for thread in clients:
+        thread.join()
+
+    assert (wrong, untyped) == ([], [])
+    assert len(good) > 20
+
+
+@linux
+def test_a_decoder_sees_one_file_and_no_environment(limits):
+    os.environ["SECRET_OF_OURS"] = "hunter2"
+    pool = DecoderPool(1, program=DYING)
+    seen = {}
+
+    starter = started(pool)
+
+    def look():
+        child = wait_for_child(starter)
+        time.sleep(0.2)  # into the spin
+        proc = Path(f"/proc/{child}")
+        seen["descriptors"] = sorted(int(p.name) for p in (proc / "fd").iterdir())
+        seen["targets"] = {str(p.readlink()) for p in (proc / "fd").iterdir()}
+        seen["environment"] = (proc / "environ").read_bytes()
+        seen["limits"] = (proc / "limits").read_text()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    with pytest.raises(DecodeTimeout):
+        decode(b"spin", replace(limits, timeout_s=1.5), pool)
+    looking.join()
+    pool.close()
+    del os.environ["SECRET_OF_OURS"]
+
+    assert len(seen["descriptors"]) == 4  # the session, two nulls, the recording
+    assert {t.split(":")[0].split(" ")[0] for t in seen["targets"]} == {"socket", "/dev/null", "/memfd"}
+    assert b"SECRET" not in seen["environment"]
+    for line, value in [
+        ("Max open files", "0"),
+        ("Max core file size", "0"),
+        ("Max file size", "0"),
+        ("Max address space", str(1 << 30)),
+        ("Max cpu time", "3"),
+    ]:
+        row = next(r for r in seen["limits"].splitlines() if r.startswith(line))
+        assert row[len(line) :].split()[:2] == [value, value], row
+
+
+def wait_for_child(pid):
+    for _ in range(500):
+        if children := children_of(pid):
+            return children[0]
+        time.sleep(0.01)
+    raise AssertionError("no child appeared")
+
+
+def started(pool):
+    """Start the pool's waiting process and return its pid."""
+    before = set(children_of(os.getpid()))
+    pool.warm()
+    (pid,) = set(children_of(os.getpid())) - before
+    return pid
+
+
+@linux
+def test_nothing_is_left_behind(limits):
+    content = wav(speechlike(1.0))
+    pool = DecoderPool(1)
+    starter = started(pool)
+    decode(content, limits, pool)
+    descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a path would hold one open
+
+    for _ in range(30):
+        decode(content, limits, pool)
+    for _ in range(5):
+        blocks = decode_blocks(wav(speechlike(30.0)), limits, pool)
+        next(blocks)
+        blocks.close()
+
+    assert children_of(starter) == []
+    assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
+    pool.close()
+    assert gone([starter])
+
+
+PARENT = """
+    import sys, threading, time
+    from pathlib import Path
+    from whisper_lambda.audio.decode import Limits, decode
+    from whisper_lambda.audio.sandbox import DecoderPool
+
+    pool = DecoderPool(1, program=Path(sys.argv[1]))
+    limits = Limits(max_seconds=60.0, max_bytes=1000, timeout_s=60.0)
+    for _ in range(2):
+        threading.Thread(target=decode, args=(b"spin", limits, pool), daemon=True).start()
+    print("started", flush=True)
+    decode(b"spin", limits, pool)
+"""
+
+
+@linux
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_parent_that_ends_takes_its_decoders_along(sent):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PARENT), str(DYING)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert parent.stdout.readline() == b"started\n"
+    starter = wait_for_child(parent.pid)
+    for _ in range(500):
+        if len(decoders := children_of(starter)) == 3:
+            break
+        time.sleep(0.01)
+    assert len(decoders) == 3
+
+    parent.send_signal(sent)
+    parent.wait(5)
+    parent.stdout.close()
+
+    assert gone([starter, *decoders])
+
+
+@linux
+def test_the_terminals_interrupt_does_not_reach_the_decoders(limits):
+    pool = DecoderPool(1)
+    starter = started(pool)
+    decode(wav(speechlike(1.0)), limits, pool)
+
+    assert os.getpgid(starter) != os.getpgid(0)
+    os.kill(starter, signal.SIGINT)
+    assert decode(wav(speechlike(1.0)), limits, pool).duration == 1.0
+    assert alive(starter)
+    pool.close()
+
+
+@linux
+def test_a_waiting_process_that_was_killed_is_replaced(limits):
+    pool = DecoderPool(1)
+    starter = started(pool)
+    decode(wav(speechlike(1.0)), limits, pool)
+    os.kill(starter, signal.SIGKILL)
+
+    assert decode(wav(speechlike(1.0)), limits, pool).duration == 1.0
+    pool.close()
+
+
+@linux
+def test_a_waiting_process_killed_under_a_decode_is_our_fault_not_the_files(limits):
+    pool = DecoderPool(1, program=DYING)
+    starter = started(pool)
+
+    def kill():
+        child = wait_for_child(starter)
+        os.kill(starter, signal.SIGKILL)
+        os.kill(child, signal.SIGKILL)
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    with pytest.raises(DecoderFailed, match="from outside"):
+        decode(b"spin", limits, pool)
+    killing.join()
+    pool.close()
+
+
+def test_warming_does_not_wait():
+    waits = []
+    for _ in range(3):
+        pool = DecoderPool(1)
+        started = time.perf_counter()
+        pool.warm()
+        pool.warm()
+        waits.append(time.perf_counter() - started)
+        pool.missing_limits()
+        waits[-1] /= time.perf_counter() - started
+        pool.close()
+    assert min(waits) < 0.5, "of the time until it was ready"
+
+
+def test_a_pool_of_none_starts_with_the_first_file(limits):
+    pool = DecoderPool(0)
+    pool.warm()
+    assert pool._starter is None
+    assert decode(wav(speechlike(1.0)), limits, pool).duration == 1.0
+    pool.close()
+
+
+def test_a_closed_pool_decodes_no_more(limits):
+    pool = DecoderPool(1)
+    pool.close()
+    pool.close()
+    with pytest.raises(DecoderFailed, match="closed"):
+        decode(wav(speechlike(1.0)), limits, pool)
+
+
+def test_a_decoder_that_does_not_start_is_not_the_files_fault(tmp_path, limits):
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise SystemExit(1)")
+    pool = DecoderPool(1, program=broken)
+    with pytest.raises(DecoderFailed, match="doctor"):
+        decode(wav(speechlike(1.0)), limits, pool)
+    with pytest.raises(DecoderFailed, match="doctor"):
+        pool.missing_limits()
+    pool.close()
+
+
+def test_a_slow_reader_is_not_a_slow_decoder(decoders, limits):
+    slow = replace(limits, timeout_s=0.5)
+    count = 0
+    for block in decode_blocks(wav(speechlike(8.0)), slow, decoders):
+        time.sleep(0.1)
+        count += len(block)
+    assert count == 8 * 16_000
+
+
+def test_linux_offers_every_limit(decoders):
+    if sys.platform != "linux":
+        pytest.skip("other systems may lack some; doctor says which")
+    assert decoders.missing_limits() == ()
+
+
+def test_a_limit_of_address_space_is_per_order(decoders):
+    tight = Limits(max_seconds=60.0, max_bytes=10_000_000, timeout_s=5.0, memory_bytes=64 << 20)
+    with pytest.raises(BadAudio):
+        decode(wav(speechlike(5.0)), tight, decoders)
