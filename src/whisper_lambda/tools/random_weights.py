@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from whisper_lambda.tools.extras import needed
+
 SPREAD = 0.02  # standard deviation; small enough that no layer overflows fp16
 _ENCODER_POSITIONS, _DECODER_POSITIONS = 1500, 448
 
@@ -67,10 +69,10 @@ def write_random_model(folder: Path, shape: Shape, like: Path, *, seed: int = 0)
 
 def random_spec(shape: Shape, *, seed: int = 0) -> Any:  # noqa: ANN401 - ctranslate2 publishes no types
     """Return a `ctranslate2.specs.WhisperSpec` of that shape, all its weights random fp16."""
-    from ctranslate2.specs import WhisperSpec
-
     random = np.random.default_rng(seed)
-    spec = WhisperSpec(shape.encoder_layers, shape.heads, shape.decoder_layers, shape.heads)
+    spec = needed("ctranslate2.specs").WhisperSpec(
+        shape.encoder_layers, shape.heads, shape.decoder_layers, shape.heads
+    )
     width = shape.width
 
     def fill(part: Any, *dims: int) -> None:  # noqa: ANN401
