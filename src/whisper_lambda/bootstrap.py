@@ -12,6 +12,7 @@ from whisper_lambda import pipeline
 from whisper_lambda.audio.decode import Limits, decode
 from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.config import Settings
+from whisper_lambda.engine.ctranslate2 import Ctranslate2Engine
 from whisper_lambda.models.router import Router
 from whisper_lambda.types import ChunkResult, Decoded, ModelChoice, Options, Plan, Samples, Transcript
 
@@ -92,6 +93,12 @@ class Service:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def build(settings: Settings) -> Service:
+    """Return the service these settings describe; nothing is loaded before it is needed."""
+    router = Router(settings, lambda installed: Ctranslate2Engine(installed, settings))
+    return Service(settings, router, DecoderPool(settings.decoders, settings.scratch))
 
 
 def limits(settings: Settings) -> Limits:

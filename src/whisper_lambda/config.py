@@ -53,6 +53,10 @@ class Settings:
     decode_timeout_s: float = field(
         default=600.0, metadata={"help": "a file that takes longer than this to decode is refused"}
     )
+    lambda_memory_mb: int = field(
+        default=0,
+        metadata={"help": "memory of the Lambda function we run in; AWS sets it, 0 = not on Lambda"},
+    )
     decoders: int = field(default=1, metadata={"help": "decoding children kept started ahead of need"})
 
     @classmethod
@@ -73,7 +77,17 @@ class Settings:
             if name not in known:
                 raise ValueError(f"{name} is not a setting; known: {', '.join(sorted(known))}")
             values[known[name]] = _parse(name, env[name], hints[known[name]])
+        if "lambda_memory_mb" not in values:
+            values["lambda_memory_mb"] = int(env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
         return cls(**values)
+
+
+def prefer_avx512() -> None:
+    """Have CTranslate2 use AVX512, unless the operator chose an instruction set himself.
+
+    It reads this variable when it is first imported, and takes no argument for it.
+    """
+    os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")
 
 
 _BOOLS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)

@@ -80,6 +80,7 @@ class Chunk:
 
     samples: Samples  # at most MAX_CHUNK_S long
     start: float  # seconds into the recording
+    unsure: bool = False  # sound the VAD does not call speech; its text must be more than likely
 
     @property
     def duration(self) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from pathlib import Path
+
+from whisper_lambda.config import Settings
 
 _INSTRUCTIONS = {  # as /proc/cpuinfo spells them
     "avx2": "AVX2",
@@ -22,6 +25,31 @@ def instructions() -> list[str]:
     """Return the processor's instruction sets that matter for decoding, by their usual names."""
     flags = cpu_flags()
     return [shown for flag, shown in _INSTRUCTIONS.items() if flag in flags]
+
+
+LAMBDA_MB_PER_CORE = 1769  # AWS: a function of this memory has one core's time
+
+
+def cores(settings: Settings) -> int:
+    """Return how many cores to use: as the settings say, else what may be used, at least one.
+
+    A container's share and Lambda's memory count: more threads than cores slow each other down.
+    """
+    if settings.threads > 0:
+        return settings.threads
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = [float(allowed), cgroup_cores() or float(allowed)]
+    if settings.lambda_memory_mb:
+        granted.append(settings.lambda_memory_mb / LAMBDA_MB_PER_CORE)
+    return max(1, math.floor(min(granted) + 0.5))
+
+
+def has_fast_avx512() -> bool:
+    """Tell whether 512-bit integer instructions are there to be used.
+
+    CTranslate2 does not take AVX512 by itself: encoding is 10-20 % faster with it (docs/log.md).
+    """
+    return {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"} <= cpu_flags()
 
 
 def cgroup_cores() -> float | None:

@@ -1,0 +1,209 @@
+"""The Engine port on CTranslate2: the only module that imports the library.
+
+One thread a decode, several decodes at once: the decoder gets slower with a second thread, and the
+replicas share the weights (docs/log.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from whisper_lambda import machine
+from whisper_lambda.config import Settings, prefer_avx512
+from whisper_lambda.engine import policy, segmenting
+from whisper_lambda.engine.alignment import Alignment, timed_words
+from whisper_lambda.engine.batching import Batcher
+from whisper_lambda.engine.features import FRAMES_PER_SECOND, log_mel
+from whisper_lambda.engine.policy import Hypothesis, Rung
+from whisper_lambda.engine.vocabulary import Vocabulary
+from whisper_lambda.errors import BadOption, EngineFailed, UnknownLanguage
+from whisper_lambda.models.store import Installed
+from whisper_lambda.types import SAMPLE_RATE, Chunk, ChunkResult, Dropped, LanguageGuess, Options, Samples
+
+POLICY = "1"  # part of the version: changes with every change that could change a word
+SECONDS_TO_DETECT = 30.0
+WORKING_BYTES = 150_000_000  # activations of a replica at a full window; measured for base
+WORDLESS = frozenset(" .,!?…-–—~*♪♫()[]\"'。、！？")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """What one rung asks of the model."""
+
+    samples: Samples
+    rung: Rung
+    start: tuple[int, ...]  # tokens before the text
+    align: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    hypothesis: Hypothesis
+    alignment: Alignment | None
+
+
+class Ctranslate2Engine:
+    """A loaded Whisper model. Safe to call from many threads; calls at the same time share batches."""
+
+    def __init__(self, installed: Installed, settings: Settings) -> None:
+        """Load verified weights.
+
+        Raises:
+            EngineFailed: the library cannot load or run the model.
+        """
+        if machine.has_fast_avx512():
+            prefer_avx512()
+        import ctranslate2  # it picks its instruction set when it is imported: not before prefer_avx512
+
+        self._installed = installed
+        self._vocabulary = Vocabulary(installed.path, english_only=installed.english_only)
+        self._view = ctranslate2.StorageView.from_array
+        replicas = machine.cores(settings)
+        try:
+            self._model = ctranslate2.models.Whisper(
+                str(installed.path), compute_type="int8", inter_threads=replicas, intra_threads=1
+            )
+        except (RuntimeError, ValueError) as cause:
+            raise EngineFailed(f"{installed.name}: the model cannot be loaded: {cause}") from cause
+        self._memory_bytes = installed.bytes + replicas * WORKING_BYTES
+        self._batcher = Batcher(self._answer, _batch_key, workers=replicas, largest=settings.batch_size)
+        self._library = ctranslate2.__version__
+
+    @property
+    def version(self) -> str:
+        """Policy, library and weights."""
+        weights = f"{self._installed.name}/{self._installed.digest[:16]}"
+        return f"whisper-lambda policy {POLICY}, ctranslate2 {self._library}, {weights}"
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """Codes this model has a token for; English-only models speak `en`."""
+        return self._vocabulary.languages
+
+    @property
+    def memory_bytes(self) -> int:
+        """The weights and what decoding needs beside them."""
+        return self._memory_bytes
+
+    def close(self) -> None:
+        """Finish what was asked and free the model."""
+        self._batcher.close()
+        self._model.unload_model()
+
+    def detect_language(self, chunk: Chunk, candidates: tuple[str, ...] = ()) -> LanguageGuess:
+        """Name the likeliest of the candidates; see the port."""
+        if len(self.languages) == 1:
+            return LanguageGuess(next(iter(self.languages)), 1.0)
+        try:
+            encoded = self._encode([chunk.samples], Rung().window_s(chunk.duration))
+            heard = {token[2:-2]: p for token, p in self._model.detect_language(encoded)[0]}
+        except RuntimeError as cause:
+            raise EngineFailed(f"language detection failed: {cause}") from cause
+        among = {code: heard[code] for code in (candidates or heard) if code in heard}
+        best = max(among, key=lambda code: among[code])
+        return LanguageGuess(best, round(among[best] / (sum(among.values()) or 1.0), 4))
+
+    def transcribe(self, chunk: Chunk, options: Options) -> ChunkResult:
+        """Decode one chunk; see the port."""
+        language = self._language(chunk, options)
+        start = self._vocabulary.start(options, language)
+        answer = self._climb(chunk, options, start)
+        hypothesis, duration = answer.hypothesis, chunk.duration
+        reason = policy.doubt(hypothesis, duration, options, unsure=chunk.unsure)
+        if not reason and hypothesis.tokens and not set(hypothesis.text) - WORDLESS:
+            reason = "no_speech"
+        if reason or not hypothesis.tokens:
+            dropped = Dropped(0.0, duration, reason or "no_speech", hypothesis.text.strip())
+            return ChunkResult(chunk.start, duration, (), (dropped,), language)
+        if answer.alignment is None:
+            return ChunkResult(chunk.start, duration, segmenting.whole(hypothesis, duration), (), language)
+        pieces = self._vocabulary.words(hypothesis.tokens, language)
+        words, counts = timed_words(pieces, answer.alignment, chunk.samples)
+        made = segmenting.segments(words, counts, hypothesis, answer.alignment)
+        return ChunkResult(chunk.start, duration, made, (), language)
+
+    def _language(self, chunk: Chunk, options: Options) -> str:
+        if options.task == "translate" and self._installed.english_only:
+            raise BadOption(
+                f"{self._installed.name} knows English only: it cannot translate; ask for another model"
+            )
+        language = options.language
+        if language is None:
+            language = self.detect_language(chunk, options.languages).language
+        if language not in self.languages:
+            raise UnknownLanguage(f"{self._installed.name} does not speak {language!r}")
+        return language
+
+    def _climb(self, chunk: Chunk, options: Options, start: tuple[int, ...]) -> _Answer:
+        """Try rungs until one leaves no doubt; else take the best of what was tried."""
+        tried: list[_Answer] = []
+        for rung in policy.ladder(options):
+            answer = self._batcher.ask(_Question(chunk.samples, rung, start, options.times != "none"))
+            tried.append(answer)
+            if policy.settled(answer.hypothesis, rung, chunk.duration, options):
+                return answer
+        chosen = policy.best([a.hypothesis for a in tried], chunk.duration, options)
+        return next(a for a in tried if a.hypothesis is chosen)
+
+    def _answer(self, questions: Sequence[_Question]) -> list[_Answer]:
+        """Run one batch: encode, decode, align. All questions have one key."""
+        first = questions[0]
+        window = first.rung.window_s(len(first.samples) / SAMPLE_RATE)
+        try:
+            encoded = self._encode([q.samples for q in questions], window)
+            results = self._model.generate(
+                encoded,
+                [list(q.start) for q in questions],
+                beam_size=first.rung.beam_size,
+                no_repeat_ngram_size=first.rung.no_repeat_ngram,
+                sampling_topk=0 if first.rung.temperature else 1,
+                sampling_temperature=first.rung.temperature or 1.0,
+                max_length=len(first.start) + policy.longest(window),
+                return_scores=True,
+                return_no_speech_prob=True,
+            )
+            hypotheses = [self._hypothesis(r, first.rung) for r in results]
+            return self._aligned(encoded, questions, hypotheses)
+        except RuntimeError as cause:
+            raise EngineFailed(f"decoding failed: {cause}") from cause
+
+    def _encode(self, samples: Sequence[Samples], window_s: float) -> Any:  # noqa: ANN401 - StorageView is untyped
+        mels = [log_mel(s, window_s, self._installed.mel_bins) for s in samples]
+        return self._model.encode(self._view(np.ascontiguousarray(np.stack(mels))))
+
+    def _hypothesis(self, result: Any, rung: Rung) -> Hypothesis:  # noqa: ANN401 - the library is untyped
+        tokens = tuple(t for t in result.sequences_ids[0] if t < self._vocabulary.eot)
+        # The library's score is a mean over the tokens; Whisper's counts the end marker too.
+        mean = result.scores[0] * len(tokens) / (len(tokens) + 1)
+        return Hypothesis(
+            tokens, self._vocabulary.text(tokens), float(mean), float(result.no_speech_prob), rung.temperature
+        )
+
+    def _aligned(
+        self,
+        encoded: Any,  # noqa: ANN401
+        questions: Sequence[_Question],
+        hypotheses: Sequence[Hypothesis],
+    ) -> list[_Answer]:
+        if not questions[0].align or not any(h.tokens for h in hypotheses):
+            return [_Answer(h, None) for h in hypotheses]
+        aligned = self._model.align(
+            encoded,
+            [t for t in questions[0].start if t >= self._vocabulary.sot],
+            [list(h.tokens) or [self._vocabulary.eot] for h in hypotheses],
+            [round(len(q.samples) / SAMPLE_RATE * FRAMES_PER_SECOND) for q in questions],
+        )
+        return [
+            _Answer(h, Alignment.from_path(a.alignments, a.text_token_probs) if h.tokens else None)
+            for h, a in zip(hypotheses, aligned, strict=True)
+        ]
+
+
+def _batch_key(question: _Question) -> tuple[object, ...]:
+    """Questions of equal keys give the same answers together as alone."""
+    window = question.rung.window_s(len(question.samples) / SAMPLE_RATE)
+    return window, question.rung, question.align, question.start

@@ -1,0 +1,138 @@
+"""How a chunk is decoded, when a decode is doubted, and what is tried next. Pure decisions.
+
+Source of the figures: docs/log.md, experiments of 2026-11-23 on 15 sets of short recordings.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from whisper_lambda.types import MAX_CHUNK_S, DropReason, Options
+
+MARGIN_S = 5.0  # silence after the audio; with less the decoder does not see the end and loops
+BEAM = 5
+# A hypothesis longer than anybody speaks is a loop: the fastest real speech in our sets gives 9
+# tokens a second (Korean, Japanese), a short "yes" needs a few whatever its length.
+TOKENS_PER_SECOND = 12.0
+TOKENS_AT_LEAST = 30
+MAX_TOKENS = 448  # the decoder's context, prompt included
+UNSURE_LOGPROB = -0.45  # greedy below this is decoded again with a beam
+# Where the VAD hears no speech: sung lines score above -0.7, what is made up over noise below -1.2.
+UNSURE_CHUNK_LOGPROB = -0.9
+STEP_S = 0.5  # windows come in steps, so that chunks of like length share a batch
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One way to decode. Two equal rungs give the same tokens for the same samples."""
+
+    beam_size: int = BEAM
+    full_window: bool = False  # 30 s whatever the length: slow, and the sight the model was trained on
+    no_repeat_ngram: int = 0  # forbid a run of so many tokens to come twice
+    temperature: float = 0.0
+    unsure_below: float = -math.inf  # an avg_logprob that is good enough to stop climbing
+
+    def window_s(self, duration: float) -> float:
+        """Seconds the encoder is shown for `duration` seconds of audio."""
+        if self.full_window:
+            return MAX_CHUNK_S
+        return min(MAX_CHUNK_S, math.ceil((duration + MARGIN_S) / STEP_S) * STEP_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What one rung proposes for a chunk."""
+
+    tokens: tuple[int, ...]
+    text: str
+    avg_logprob: float
+    no_speech_prob: float
+    temperature: float = 0.0
+
+    @property
+    def compression_ratio(self) -> float:
+        """len(utf8) / len(zlib) of the text; above 2.4 it is looping."""
+        raw = self.text.encode()
+        return len(raw) / len(zlib.compress(raw)) if raw else 0.0
+
+
+def ladder(options: Options) -> tuple[Rung, ...]:
+    """Return the rungs to climb, cheapest first; a rung is left as soon as nothing is in doubt.
+
+    All but a temperature the caller asked for are deterministic, so that equal samples give equal
+    words: instead of sampling, doubt is met with the full window and then with a ban on repetition.
+    """
+    if options.temperature > 0:
+        return (Rung(beam_size=1, temperature=options.temperature),)
+    beam = options.beam_size or BEAM
+    last = (
+        Rung(beam_size=beam, full_window=True),
+        Rung(beam_size=beam, full_window=True, no_repeat_ngram=3),
+    )
+    if options.beam_size == 1 or options.quality == "fast":
+        first: tuple[Rung, ...] = (Rung(beam_size=1),)
+    else:
+        first = (
+            Rung(beam_size=beam, unsure_below=UNSURE_LOGPROB if options.quality == "best" else -math.inf),
+        )
+    return (*first, *last)
+
+
+def longest(duration: float) -> int:
+    """Return how many tokens `duration` seconds of audio can hold at the very most."""
+    return int(min(MAX_TOKENS // 2, duration * TOKENS_PER_SECOND + TOKENS_AT_LEAST))
+
+
+def doubt(
+    hypothesis: Hypothesis, duration: float, options: Options, *, unsure: bool = False
+) -> DropReason | None:
+    """Say what is wrong with a hypothesis, or None when it can be trusted.
+
+    Args:
+        hypothesis: of the chunk.
+        duration: of the chunk, seconds.
+        options: hold the thresholds.
+        unsure: the VAD hears no speech there, so the words themselves must be likely.
+    """
+    if not hypothesis.tokens:
+        return None
+    if is_loop(hypothesis, duration, options.compression_ratio_threshold):
+        return "repetition"
+    likely = max(options.logprob_threshold, UNSURE_CHUNK_LOGPROB) if unsure else options.logprob_threshold
+    if hypothesis.avg_logprob < likely:
+        silent = hypothesis.no_speech_prob > options.no_speech_threshold
+        return "no_speech" if silent else "low_confidence"
+    return None
+
+
+def settled(hypothesis: Hypothesis, rung: Rung, duration: float, options: Options) -> bool:
+    """Tell whether a rung's hypothesis ends the climb."""
+    sure = hypothesis.avg_logprob >= rung.unsure_below or not hypothesis.tokens
+    return sure and doubt(hypothesis, duration, options) is None
+
+
+def is_loop(hypothesis: Hypothesis, duration: float, ratio: float) -> bool:
+    """Tell whether the text repeats itself beyond what the audio has time for."""
+    if len(hypothesis.tokens) >= longest(duration):
+        return True
+    return hypothesis.compression_ratio > ratio or repeats(hypothesis.tokens) >= 4  # noqa: PLR2004
+
+
+def repeats(tokens: Sequence[int], longest_phrase: int = 20) -> int:
+    """Return how many times in a row the most repeated phrase of at least 4 tokens is said."""
+    most = 1
+    for size in range(4, min(longest_phrase, len(tokens) // 2) + 1):
+        run = 0  # positions in a row that equal the one a phrase earlier
+        for i in range(size, len(tokens)):
+            run = run + 1 if tokens[i] == tokens[i - size] else 0
+            most = max(most, run // size + 1)
+    return most
+
+
+def best(hypotheses: Sequence[Hypothesis], duration: float, options: Options) -> Hypothesis:
+    """Choose among hypotheses that are all doubted: no loop before a loop, then the likeliest."""
+    ratio = options.compression_ratio_threshold
+    return max(hypotheses, key=lambda h: (not is_loop(h, duration, ratio), h.avg_logprob))

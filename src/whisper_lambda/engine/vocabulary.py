@@ -1,0 +1,157 @@
+"""Token ids to text and back, for one model.
+
+Text is made from the model's own vocabulary file: reading it takes a few milliseconds, where the
+full tokenizer takes 0.2 s. The tokenizer is loaded only when text must become tokens (prompts).
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from whisper_lambda.errors import ModelCorrupt
+from whisper_lambda.languages import LANGUAGES
+from whisper_lambda.types import Options
+
+# Languages written without spaces: a word is then a run of characters the model gave as one token.
+SPACELESS = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+MAX_PROMPT = 223  # tokens: half of Whisper's 448-token context, less the marker
+
+
+class Vocabulary:
+    """What the model's token ids mean. Immutable once read."""
+
+    def __init__(self, folder: Path, *, english_only: bool = False) -> None:
+        """Read `vocabulary.txt` or `vocabulary.json` and `config.json` of a CTranslate2 model folder.
+
+        Args:
+            folder: holds those files, and `tokenizer.json` for prompts.
+            english_only: the model was trained without language and task tokens, though it lists them.
+
+        Raises:
+            ModelCorrupt: a file is missing or is not what its name says.
+        """
+        self._folder = folder
+        tokens = _read_tokens(folder)
+        self._tokens = tokens
+        ids = {token: i for i, token in enumerate(tokens) if token.startswith("<|")}
+        try:
+            self.eot = ids["<|endoftext|>"]
+            self.sot = ids["<|startoftranscript|>"]
+            self.no_timestamps = ids["<|notimestamps|>"]
+            self._previous = ids["<|startofprev|>"]
+            self._tasks = {"transcribe": ids["<|transcribe|>"], "translate": ids["<|translate|>"]}
+        except KeyError as cause:
+            raise ModelCorrupt(f"{folder}: its vocabulary has no {cause} token") from cause
+        self._english_only = english_only
+        spoken = set(_config(folder).get("lang_ids", ()))
+        self._languages = {code: ids[f"<|{code}|>"] for code in LANGUAGES if ids.get(f"<|{code}|>") in spoken}
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """Codes of the languages the model has a token for."""
+        return frozenset({"en"} if self._english_only else self._languages)
+
+    def start(self, options: Options, language: str) -> tuple[int, ...]:
+        """Return the tokens before the text: what was said before, the language, the task."""
+        spoken = () if self._english_only else (self._languages[language], self._tasks[options.task])
+        return (*self._context(options), self.sot, *spoken, self.no_timestamps)
+
+    def _context(self, options: Options) -> tuple[int, ...]:
+        """The prompt, latest words kept where it is too long; hotwords stand before it."""
+        said = " ".join(filter(None, (", ".join(options.hotwords), options.prompt.strip())))
+        if not said:
+            return ()
+        ids = self._tokenizer.encode(" " + said, add_special_tokens=False).ids
+        words = [i for i in ids if i < self.eot]  # markers a client writes out are no markers
+        return (self._previous, *words[-MAX_PROMPT:])
+
+    @cached_property
+    def _tokenizer(self) -> Any:  # noqa: ANN401 - the library publishes no types
+        from tokenizers import Tokenizer  # 0.2 s that only prompts need
+
+        return Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+
+    def text(self, tokens: Iterable[int]) -> str:
+        """Return what the tokens say; special tokens say nothing, broken UTF-8 becomes U+FFFD."""
+        return b"".join(_to_bytes(self._tokens[t]) for t in tokens if t < self.eot).decode("utf-8", "replace")
+
+    def words(self, tokens: Sequence[int], language: str | None) -> list[tuple[str, int]]:
+        """Split tokens into words: each one's text, with its leading space, and its token count.
+
+        A token that holds part of a character belongs to the word of that character. Where the
+        script has spaces a word starts at a space (or at punctuation that stands alone).
+
+        Returns:
+            Pairs in order; the counts add up to `len(tokens)`.
+        """
+        pieces = self._characters(tokens)
+        if language in SPACELESS:
+            return pieces
+        words: list[tuple[str, int]] = []
+        for text, count in pieces:
+            if not words or text.startswith(" ") or _only_punctuation(text):
+                words.append((text, count))
+            else:
+                words[-1] = (words[-1][0] + text, words[-1][1] + count)
+        return words
+
+    def _characters(self, tokens: Sequence[int]) -> list[tuple[str, int]]:
+        """Join tokens until they form whole characters."""
+        pieces: list[tuple[str, int]] = []
+        raw, count = b"", 0
+        for token in tokens:
+            raw, count = raw + _to_bytes(self._tokens[token]), count + 1
+            try:
+                pieces.append((raw.decode("utf-8"), count))
+            except UnicodeDecodeError:
+                continue
+            raw, count = b"", 0
+        if count:
+            pieces.append((raw.decode("utf-8", "replace"), count))
+        return pieces
+
+
+def _only_punctuation(text: str) -> bool:
+    bare = text.strip()
+    return bool(bare) and all(unicodedata.category(c)[0] in "PS" for c in bare)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        value = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as cause:
+        raise ModelCorrupt(f"{folder / 'config.json'} cannot be read: {cause}") from cause
+    if not isinstance(value, dict):
+        raise ModelCorrupt(f"{folder / 'config.json'} holds no settings")
+    return value
+
+
+def _read_tokens(folder: Path) -> list[str]:
+    try:
+        if (folder / "vocabulary.json").exists():
+            return list(json.loads((folder / "vocabulary.json").read_text("utf-8")))
+        return (folder / "vocabulary.txt").read_text("utf-8").split("\n")
+    except (OSError, ValueError) as cause:
+        raise ModelCorrupt(f"{folder}: its vocabulary cannot be read: {cause}") from cause
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """GPT-2's printable stand-in for each byte. Source: openai/gpt-2 `encoder.py`, by its rule."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [b for b in range(256) if b not in printable]
+    return {chr(b): b for b in printable} | {chr(256 + n): b for n, b in enumerate(hidden)}
+
+
+_ALPHABET = _byte_alphabet()
+
+
+def _to_bytes(token: str) -> bytes:
+    try:
+        return bytes(_ALPHABET[c] for c in token)
+    except KeyError:
+        return token.encode()  # special tokens hold characters outside the alphabet, e.g. a space
