@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.bootstrap import Service
@@ -24,6 +27,8 @@ from whisper_lambda.types import (
     Word,
 )
 
+LOUD = 1e-3  # above what a decoder makes of digital silence
+
 
 @dataclass
 class FakeEngine:
@@ -36,10 +41,15 @@ class FakeEngine:
 
     text: str = " Hola a todos."
     delay_s: float = 0.0  # how long a chunk takes
+    quick_s: float = 0.0  # chunks up to this long take no time
+    serial: bool = False  # one chunk at a time
+    echo: bool = False  # say how loud the chunk is instead
     fails: bool = False
-    drops: bool = False  # also leaves a passage out
+    drops: bool = False  # also leave a passage out
+    began: Callable[[], object] = lambda: None  # called when a chunk is begun
     heard: list[tuple[float, Options]] = field(default_factory=list)  # start of each chunk, and the wish
     closed: bool = False
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
     version: str = "fake/1"
     languages: frozenset[str] = frozenset(LANGUAGES)
@@ -49,17 +59,20 @@ class FakeEngine:
         return LanguageGuess(candidates[0] if candidates else "es", 0.9)
 
     def transcribe(self, chunk: Chunk, options: Options) -> ChunkResult:
-        self.heard.append((chunk.start, options))
-        time.sleep(self.delay_s)
+        with self.turn if self.serial else nullcontext():
+            self.heard.append((chunk.start, options))
+            self.began()
+            time.sleep(self.delay_s if chunk.duration > self.quick_s else 0.0)
         if self.fails:
             raise EngineFailed("the fake engine was told to fail; tell it not to")
+        text = (" loud" if np.abs(chunk.samples).max() > LOUD else " quiet") if self.echo else self.text
         end = chunk.duration
-        words = (Word(0.0, end, self.text, 0.9),) if options.times == "word" else ()
+        words = (Word(0.0, end, text, 0.9),) if options.times == "word" else ()
         dropped = (Dropped(0.0, end / 2, "repetition", "la la la"),) if self.drops else ()
         return ChunkResult(
             start=chunk.start,
             duration=end,
-            segments=(Segment(0.0, end, self.text, -0.2, 0.01, 1.1, words=words),),
+            segments=(Segment(0.0, end, text, -0.2, 0.01, 1.1, words=words),),
             dropped=dropped,
             language=options.language,
         )

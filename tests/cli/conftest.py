@@ -44,11 +44,13 @@ def cli(tmp_path: Path) -> Cli:
 
 
 @contextlib.contextmanager
-def started(*args: str | Path, cwd: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    *args: str | Path, cwd: Path, stdin: int = subprocess.DEVNULL, **env: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """Start `whisper-lambda` with a FakeEngine, in a process group of its own."""
     process = subprocess.Popen(
         [sys.executable, str(FAKE_CLI), *map(str, args)],
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=cwd,

@@ -17,8 +17,9 @@ VALUED = {"--format", "-f", "--prompt", "--language", "--output-dir"}
 WHISPER = """
     --model --model_dir --device --output_dir --output_format --verbose --task --language --temperature
     --best_of --beam_size --patience --length_penalty --suppress_tokens --initial_prompt
-    --carry_initial_prompt --condition_on_previous_text --fp16 --temperature_increment_on_fallback --compression_ratio_threshold
-    --logprob_threshold --no_speech_threshold --word_timestamps --prepend_punctuations --append_punctuations
+    --carry_initial_prompt --condition_on_previous_text --fp16
+    --temperature_increment_on_fallback --compression_ratio_threshold --logprob_threshold
+    --no_speech_threshold --word_timestamps --prepend_punctuations --append_punctuations
     --highlight_words --max_line_width --max_line_count --max_words_per_line --threads --clip_timestamps
     --hallucination_silence_threshold
 """

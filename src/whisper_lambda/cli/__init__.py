@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from whisper_lambda.cli.terminal import Interrupted, say, utf8_streams
+from whisper_lambda.cli.terminal import Terminated, say, utf8_streams
 
 if TYPE_CHECKING:
     from whisper_lambda.bootstrap import Service
@@ -52,8 +52,10 @@ def run(args: Sequence[str], *, build: Callable[[Settings], Service] | None = No
     except BrokenPipeError:  # `| head` has seen enough: no more to say, and nothing went wrong here
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt as stop:
-        return stop.code if isinstance(stop, Interrupted) else 130
+    except KeyboardInterrupt:
+        return 130
+    except Terminated as stop:
+        return stop.code
     except Exception as failure:  # noqa: BLE001 - the outermost edge: a user gets a sentence, not a traceback
         if debug:
             traceback.print_exc()
@@ -99,4 +101,4 @@ def _invoked(args: list[str], build: Callable[[Settings], Service] | None) -> in
 
 
 def _terminate(signum: int, _frame: object) -> NoReturn:
-    raise Interrupted(128 + signum)
+    raise Terminated(128 + signum)

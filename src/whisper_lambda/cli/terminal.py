@@ -12,13 +12,11 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\
 _UNSAFE_BUT_LINES = re.compile(f"(?![\n\t]){_UNSAFE.pattern}")
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal asks the process to end; the value is the exit code it asks for."""
+class Terminated(BaseException):
+    """The process is asked to end, and with which exit code. typer takes KeyboardInterrupt for itself."""
 
-    @property
-    def code(self) -> int:
-        """128 + the signal's number, as a shell would report it."""
-        return int(self.args[0])
+    def __init__(self, code: int) -> None:
+        self.code = code
 
 
 def one_line(text: str) -> str:

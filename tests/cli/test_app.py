@@ -1,0 +1,158 @@
+"""The command as a whole: its list of commands, its version, its completion, and what it does not import."""
+
+import importlib.metadata
+import os
+import resource
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import whisper_lambda
+from cli.conftest import environment
+from whisper_lambda.cli.app import COMMANDS
+
+COMMAND = Path(sys.executable).with_name("whisper-lambda")
+HEAVY = {
+    "numpy",
+    "av",
+    "ctranslate2",
+    "onnxruntime",
+    "tokenizers",
+    "huggingface_hub",
+    "faster_whisper",
+    "altair",
+}
+
+
+def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *args],
+        capture_output=True,
+        text=True,
+        env=environment(**env),
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+
+
+def imported_by(*args: str) -> set[str]:
+    """Return the top-level names of all modules the command loads."""
+    code = (
+        "import sys\nfrom whisper_lambda.cli import run\nrun(sys.argv[1:])\n"
+        "print(*{m.split('.')[0] for m in sys.modules}, file=sys.stderr)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, env=environment(), check=True
+    )
+    return set(ran.stderr.split())
+
+
+def test_the_version() -> None:
+    assert run("--version").stdout == f"whisper-lambda {whisper_lambda.__version__}\n"
+    assert importlib.metadata.version("whisper-lambda") == whisper_lambda.__version__
+
+
+def test_help_names_every_command_and_imports_none() -> None:
+    shown = run("--help")
+
+    assert shown.returncode == 0
+    assert all(name in shown.stdout and row.summary[:20] in shown.stdout for name, row in COMMANDS.items())
+    assert not HEAVY.intersection(imported_by("--help"))
+
+
+def test_help_is_quick() -> None:
+    """Bar: 0.4 s. Processor time, because a busy machine's clock measures its other work."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run("--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.4
+
+
+def test_no_arguments_is_a_question() -> None:
+    assert run().stdout == run("--help").stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_exists_and_has_help(name: str) -> None:
+    shown = run(name, "--help")
+
+    assert shown.returncode == 0
+    assert "Usage" in shown.stdout
+
+
+def test_transcribe_imports_no_other_commands_libraries(tmp_path: Path) -> None:
+    loaded = imported_by("transcribe", str(tmp_path / "nope.mp3"))
+
+    assert not {"jiwer", "altair", "faster_whisper", "whisper", "rich", "huggingface_hub", "av"}.intersection(
+        loaded
+    )
+
+
+def test_a_command_that_does_not_exist() -> None:
+    ran = run("trnscribe")
+
+    assert ran.returncode == 2
+    assert "transcribe" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_offered_for_each_shell(shell: str) -> None:
+    shown = run("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+
+    assert shown.returncode == 0
+    assert "_WHISPER_LAMBDA_COMPLETE" in shown.stdout
+
+
+def test_completion_completes_commands_and_flags() -> None:
+    def completed(line: str) -> list[str]:
+        ran = run(
+            _WHISPER_LAMBDA_COMPLETE="complete_bash",
+            COMP_WORDS=line,
+            COMP_CWORD=str(len(line.split(" ")) - 1),
+        )
+        return ran.stdout.split()
+
+    assert completed("whisper-lambda tr") == ["transcribe"]
+    assert "--output-dir" in completed("whisper-lambda transcribe --out")
+
+
+def test_installing_completion_writes_to_the_users_shell_only(tmp_path: Path) -> None:
+    ran = run(
+        "--install-completion", "bash", HOME=str(tmp_path), _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert "whisper-lambda" in (tmp_path / ".bashrc").read_text()
+
+
+def test_it_ends_without_winding_down_the_interpreter() -> None:
+    """What waits at exit (a thread, a library's destructor) must not keep a finished command."""
+    code = (
+        "import sys, threading, time\nfrom whisper_lambda.cli import main\n"
+        "threading.Thread(target=time.sleep, args=(30,)).start()\n"
+        "sys.argv = ['whisper-lambda', '--version']\nmain()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env=environment(), timeout=15, check=False
+    )
+
+    assert (ran.returncode, ran.stdout) == (0, f"whisper-lambda {whisper_lambda.__version__}\n".encode())
+
+
+def test_a_full_disk_behind_stdout_is_an_error() -> None:
+    if not os.access("/dev/full", os.W_OK):
+        pytest.skip("/dev/full is Linux's")
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run([COMMAND, "--version"], stdout=full, env=environment(), check=False)
+
+    assert ran.returncode == 1
+
+
+def test_every_module_of_a_command_is_here() -> None:
+    assert [row.module for row in COMMANDS.values() if not find_spec(row.module)] == []
