@@ -128,8 +128,10 @@ def _broken(segments: Iterable[Segment], layout: Layout) -> Iterator[Cue]:
 def _fits(line: list[Word], word: Word, layout: Layout) -> bool:
     if len(line) >= (layout.max_words_per_line or len(line) + 1):
         return False
-    text = "".join(w.text for w in line) + word.text
-    return layout.max_line_width is None or len(text.strip()) <= layout.max_line_width
+    if layout.max_line_width is None:
+        return True
+    text = "".join(w.text for w in (*line, word))
+    return len(text.strip()) <= layout.max_line_width
 
 
 def _is_full(lines: list[list[Word]], layout: Layout) -> bool:
