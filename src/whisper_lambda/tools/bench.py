@@ -16,7 +16,7 @@ from pathlib import Path
 
 from whisper_lambda.errors import BadOption
 from whisper_lambda.tools.contest import Row
-from whisper_lambda.tools.parts import PARTS, Results
+from whisper_lambda.tools.parts import PARTS, RECORDINGS, Results
 from whisper_lambda.tools.setup import FASTER, OPENAI, Setup
 
 _NEED_FASTER = frozenset({"threads", "short", "detect", "long", "music", "nonspeech", "cold"})
@@ -32,7 +32,7 @@ def run(setup: Setup, parts: Sequence[str], raw: Path) -> Results:
     for part in parts:
         _check(setup, part)
     results: Results = json.loads(raw.read_text(encoding="utf-8")) if raw.is_file() else {}
-    wanted = [part for part in PARTS if part in parts]
+    wanted = [part for part in PARTS if part in parts and _possible(setup, part)]
     if _NEED_THREADS & set(wanted) and "threads" not in results and "threads" not in wanted:
         wanted.insert(0, "threads")
     for part in wanted:
@@ -40,9 +40,18 @@ def run(setup: Setup, parts: Sequence[str], raw: Path) -> Results:
         results[part] = {"at": now(), "machine": machine(), "quick": setup.quick} | PARTS[part](
             setup, results
         )
+        setup.say("")
         raw.parent.mkdir(parents=True, exist_ok=True)
         raw.write_text(json.dumps(results, ensure_ascii=False) + "\n", encoding="utf-8")
     return results
+
+
+def _possible(setup: Setup, part: str) -> bool:
+    """Tell whether there are recordings for a part, and say so if not."""
+    found = RECORDINGS[part](setup) if part in RECORDINGS else setup.short
+    if not found:
+        setup.say(f"{part}: none of the recordings is for this part")
+    return bool(found)
 
 
 def runnable(against: Collection[str]) -> list[str]:

@@ -49,7 +49,7 @@ Part = Callable[[Setup, Results], Row]
 def threads(setup: Setup, results: Results) -> Row:
     """Find which thread count serves faster-whisper best, for each way it is used."""
     clips = every(setup.short, 24 if setup.quick else 6)
-    recording = shortest(setup.of("longform"))
+    recording = shortest(setup.of("longform"))  # none: the short clips decide for long ones too
     with ExitStack() as open_sides:
         sides = {n: open_sides.enter_context(faster_whisper(str(setup.weights.base), n)) for n in (0, 1)}
         short = [Contender(str(n), side, hinted) for n, side in sides.items()]
@@ -57,11 +57,12 @@ def threads(setup: Setup, results: Results) -> Row:
         if not setup.quick:
             long += [Contender(f"sequential {n}", side, hinted) for n, side in sides.items()]
         rows = {"short": _rows(setup, short, clips), "long": _rows(setup, long, recording, warm=clips[:1])}
+    best = fastest(rows["short"], "")
     return {
         "rows": rows,
-        "short": fastest(rows["short"], ""),
-        "sequential": fastest(rows["long"], "sequential ") if not setup.quick else fastest(rows["short"], ""),
-        "batched": fastest(rows["long"], "batched "),
+        "short": best,
+        "sequential": fastest(rows["long"], "sequential ", best),
+        "batched": fastest(rows["long"], "batched ", best),
     }
 
 
@@ -264,6 +265,14 @@ def _rows(
 
     return in_turn(contenders, entries, rounds=rounds, warm=warm, on_answer=told)
 
+
+# What a part cannot do without; others run on any speech.
+RECORDINGS: Mapping[str, Callable[[Setup], Sequence[Entry]]] = {
+    "long": lambda setup: setup.of("longform"),
+    "music": lambda setup: setup.music,
+    "nonspeech": lambda setup: setup.of("nonspeech"),
+    "formats": lambda setup: setup.of("formats"),
+}
 
 PARTS: Mapping[str, Part] = {
     "threads": threads,

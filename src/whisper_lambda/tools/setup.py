@@ -88,13 +88,16 @@ def shortest(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     return tuple(sorted(entries, key=lambda e: e.duration_s)[:1])
 
 
-def fastest(rows: Iterable[Row], prefix: str) -> int:
-    """Return the number in the name of the side with the least seconds, of those named `prefix` + number."""
+def fastest(rows: Iterable[Row], prefix: str, otherwise: int = 0) -> int:
+    """Return the number in the name of the side with the least seconds, of those named `prefix` + number.
+
+    `otherwise` is returned when there is none.
+    """
     totals: dict[str, float] = {}
     for row in rows:
         if row["side"].startswith(prefix):
             totals[row["side"]] = totals.get(row["side"], 0.0) + row["seconds"]
-    return int(min(totals, key=lambda name: totals[name]).removeprefix(prefix))
+    return int(min(totals, key=lambda name: totals[name]).removeprefix(prefix)) if totals else otherwise
 
 
 def our_command() -> list[str]:
