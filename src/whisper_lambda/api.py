@@ -254,10 +254,8 @@ def checked_samples(samples: NDArray[Any], *, max_audio_s: float) -> Samples:
     if samples.dtype != np.float32:
         raise BadOption(f"samples are {samples.dtype}: pass samples.astype(np.float32)")
     if samples.ndim != 1:
-        axis = int(np.argmin(samples.shape)) if samples.ndim else 0
-        raise BadOption(
-            f"samples have shape {samples.shape}, (n,) is needed: samples.mean(axis={axis}) mixes channels"
-        )
+        todo = f": samples.mean(axis={int(np.argmin(samples.shape))}) mixes channels" if samples.ndim else ""
+        raise BadOption(f"samples have shape {samples.shape}, (n,) is needed{todo}")
     if not samples.size:
         raise BadOption("samples are empty: there is nothing to transcribe")
     peak = float(np.maximum(-samples.min(), samples.max()))  # NaN if any sample is

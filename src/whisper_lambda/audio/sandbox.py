@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
 import signal
 import socket
 import struct
@@ -186,7 +187,7 @@ class _Starter:
         self._control = ours
         self._lock = threading.Lock()
         self._ready: dict[str, list[str]] | None = None
-        self._finalizer = weakref.finalize(self, _stop, self._process, ours)
+        self._finalizer = weakref.finalize(self, _stop, self._process, ours, os.getpid())
 
     def missing(self) -> tuple[str, ...]:
         with self._lock, _lost_is_failure():
@@ -221,7 +222,9 @@ class _Starter:
         return number
 
 
-def _stop(process: subprocess.Popen[bytes], control: socket.socket) -> None:
+def _stop(process: subprocess.Popen[bytes], control: socket.socket, owner: int) -> None:
+    if os.getpid() != owner:  # a fork of ours winds down; the process is still its parent's
+        return
     with contextlib.suppress(OSError):
         control.shutdown(socket.SHUT_RDWR)  # it kills its children and leaves
     control.close()
