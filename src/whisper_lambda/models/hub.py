@@ -136,7 +136,11 @@ class Hub:
     def _ask(self, tier: Tier) -> Listing:
         """Ask for the list of files; whatever goes wrong becomes a sentence and is remembered."""
         try:
-            return within(self._timeout_s, lambda: _listed(self._api(), tier, self._timeout_s))
+            started = time.monotonic()
+            api = self._api()
+            # the import is not the hub's doing, but the caller waits for both
+            left_s = max(self._timeout_s / 2, self._timeout_s - (time.monotonic() - started))
+            return within(left_s, lambda: _listed(api, tier, left_s))
         except ModelUnavailable as cause:
             self._remember(tier.repo, str(cause))
             raise

