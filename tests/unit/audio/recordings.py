@@ -93,3 +93,11 @@ def loudest_hz(samples, rate=16_000):
     """Frequency of the strongest component."""
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
     return float(np.argmax(spectrum) * rate / len(samples))
+
+
+# For programs tests start: ru_maxrss would begin with the peak of the process that started them.
+PEAK_KB = """
+def peak_kb():
+    status = open("/proc/self/status").read()
+    return int(status.split("VmHWM:")[1].split()[0])
+"""

@@ -2,14 +2,18 @@ import io
 import json
 import os
 import resource
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
-from recordings import encoded, loudest_hz, rms, silent_video, speechlike, tone, wav
+from recordings import PEAK_KB, encoded, loudest_hz, rms, silent_video, speechlike, tone, wav
 
 from whisper_lambda.audio.decode import decode, decode_blocks
 from whisper_lambda.errors import (
@@ -279,6 +283,35 @@ def test_blocks_come_one_by_one_and_memory_does_not_grow(decoders, limits):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 5_000  # kB
 
 
+LONG = """
+    import sys
+    from pathlib import Path
+    from whisper_lambda.audio.decode import Limits, decode
+    from whisper_lambda.audio.sandbox import DecoderPool
+
+    limits = Limits(max_seconds=4000.0, max_bytes=10**8, timeout_s=60.0)
+    before = peak_kb()
+    decoders = DecoderPool(1)
+    samples = decode(Path(sys.argv[1]), limits, decoders).samples
+    decoders.close()
+    samples += 1  # touches what was only zeroes
+    print(peak_kb() - before, samples.nbytes // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_whole_recording_is_held_once(tmp_path):
+    path = tmp_path / "hour.flac"
+    path.write_bytes(hour_of_silence())
+    told = subprocess.run(
+        [sys.executable, "-c", PEAK_KB + textwrap.dedent(LONG), str(path)], capture_output=True, check=True
+    )
+    grown_kb, recording_kb = map(int, told.stdout.split())
+
+    assert recording_kb == 225_000
+    assert recording_kb * 0.9 < grown_kb < recording_kb * 1.15
+
+
 def test_channels_that_cancel_out_are_not_mixed(decoders, limits):
     left = speechlike()
 
@@ -374,6 +407,35 @@ def test_a_video_is_heard_and_its_pictures_are_not_touched(decoders, limits):
     made = encoded(tone(2.0, 44_100), "mp4", "aac", rate=44_100, video=True)
 
     assert loudest_hz(decode(made, limits, decoders).samples) == pytest.approx(440, abs=3)
+
+
+def test_a_picture_in_an_mp3_is_not_in_the_way(decoders, limits):
+    picture = b"\x00image/png\x00\x03\x00" + b"\x89PNG\r\n\x1a\n" + bytes(3000)
+    frame = b"APIC" + len(picture).to_bytes(4, "big") + b"\x00\x00" + picture
+    size = bytes(len(frame) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    made = b"ID3\x03\x00\x00" + size + frame + encoded(tone(2.0, 44_100), "mp3", "mp3", rate=44_100)
+
+    decoded = decode(made, limits, decoders)
+
+    assert loudest_hz(decoded.samples) == pytest.approx(440, abs=3)
+    assert decoded.warnings == ()
+
+
+@pytest.mark.parametrize("default", [0, 1])
+def test_of_several_streams_the_default_one_is_heard(default, decoders, limits):
+    written = io.BytesIO()
+    with av.open(written, "w", format="matroska") as output:
+        streams = [output.add_stream("pcm_s16le", rate=16_000, layout="mono") for _ in range(2)]
+        streams[default].disposition = av.stream.Disposition.default
+        for stream, hz in zip(streams, (440, 880), strict=True):
+            samples = (tone(2.0, hz=hz) * 32767).astype(np.int16)[None]
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate = 16_000
+            output.mux([*stream.encode(frame), *stream.encode(None)])
+
+    heard = decode(written.getvalue(), limits, decoders).samples
+
+    assert loudest_hz(heard) == pytest.approx((440, 880)[default], abs=3)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Uploads that were attacks on servers of this kind: each refused, cheaply, in our own words."""
 
+import contextlib
 import json
 import pickle
 import socket
@@ -10,11 +11,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
-from recordings import encoded, silent_video, speechlike, wav
+from recordings import PEAK_KB, encoded, silent_video, speechlike, wav
 
 from whisper_lambda.audio.decode import decode
+from whisper_lambda.audio.decoder_child import DECODERS
 from whisper_lambda.errors import AudioTooLong, BadAudio, EmptyAudio, NoAudioStream
 
 SDP = b"v=0\nc=IN IP4 127.0.0.1\nm=audio 40123 RTP/AVP 0\nm=audio 40125 RTP/AVP 0\n"
@@ -75,7 +78,7 @@ def test_an_attack_is_refused_in_half_a_second(name, way, tmp_path, decoders, li
 
 
 PRICE = """
-    import json, pickle, resource, sys
+    import json, pickle, sys
     from whisper_lambda.audio.decode import Limits, decode
     from whisper_lambda.audio.sandbox import DecoderPool
 
@@ -84,23 +87,23 @@ PRICE = """
     refused = {}
     with_decoders = DecoderPool(1)
     with_decoders.missing_limits()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_kb()
     for name, content in attacks.items():
         try:
             decode(content, limits, with_decoders)
         except Exception as refusal:
             refused[name] = type(refusal).__name__
-    grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    grown_kb = peak_kb() - before
     with_decoders.close()
     print(json.dumps({"refused": refused, "grown_kb": grown_kb}))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units, address space not limited")
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc, counts on a limit of address space")
 def test_attacks_cost_the_parent_20_mb_and_the_decoder_300_mb_at_most():
     """With 300 MB of address space the refusals stay what they are: the decoder never wanted more."""
     told = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(PRICE)],
+        [sys.executable, "-c", PEAK_KB + textwrap.dedent(PRICE)],
         input=pickle.dumps({name: content for name, (content, _) in ATTACKS.items()}),
         capture_output=True,
         check=True,
@@ -109,6 +112,21 @@ def test_attacks_cost_the_parent_20_mb_and_the_decoder_300_mb_at_most():
 
     assert price["refused"] == {name: error.__name__ for name, (_, error) in ATTACKS.items()}
     assert price["grown_kb"] < 20_000
+
+
+def test_a_container_nobody_records_into_is_refused(decoders, limits):
+    with pytest.raises(BadAudio, match="cannot decode"):
+        decode(encoded(speechlike(), "nut", "pcm_s16le"), limits, decoders)
+
+
+def test_no_decoder_of_pictures_is_ever_used():
+    kinds = []
+    for name in DECODERS:
+        with contextlib.suppress(av.codec.codec.UnknownCodecError):  # an encoder, or not in this build
+            kinds.append(av.codec.Codec(name, "r").type)
+
+    assert set(kinds) == {"audio"}
+    assert len(kinds) > 60
 
 
 @pytest.fixture

@@ -263,6 +263,27 @@ def test_a_waiting_process_killed_under_a_decode_is_our_fault_not_the_files(limi
     pool.close()
 
 
+@linux
+def test_a_decoder_nobody_can_end_any_more_runs_out_of_time_by_itself(limits):
+    pool = DecoderPool(1, program=DYING)
+    starter = started(pool)
+    orphans = []
+
+    def kill():
+        orphans.append(wait_for_child(starter))
+        os.kill(starter, signal.SIGKILL)
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    with pytest.raises(DecodeTimeout):
+        decode(b"spin", replace(limits, timeout_s=0.5), pool)
+    killing.join()
+    pool.close()
+
+    assert alive(orphans[0])
+    assert gone(orphans, within_s=15.0)  # two seconds of processor time
+
+
 def test_warming_does_not_wait():
     waits = []
     for _ in range(3):
