@@ -26,7 +26,7 @@ def bench(
     rounds: Annotated[int, typer.Option(min=1, help="times the timed parts are run")] = 1,
     against: Annotated[str, typer.Option(help="comma-separated opponents")] = "faster-whisper,openai-whisper",
     openai_python: Annotated[
-        str, typer.Option(help="Python interpreter that has openai-whisper and torch")
+        str, typer.Option(help="Python that has openai-whisper and torch", show_default="this one")
     ] = sys.executable,
     quick: Annotated[bool, typer.Option("--quick", help="a sample of everything, in three minutes")] = False,
     run: Annotated[

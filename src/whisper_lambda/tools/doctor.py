@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from whisper_lambda import machine
 from whisper_lambda.audio.decode import Limits, decode
 from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.config import PREFIX, Settings
 from whisper_lambda.errors import ModelUnavailable, WhisperLambdaError
 from whisper_lambda.models import catalogue, sources
 from whisper_lambda.models.store import Store, verify
-from whisper_lambda import machine
 from whisper_lambda.types import SAMPLE_RATE, Chunk, Options
 
 if TYPE_CHECKING:
