@@ -56,8 +56,11 @@ MANIFESTS ?= tests/fixtures/prompts.jsonl
 evaluate: $(READY_TO_TEST)  ## word error rates on MANIFESTS=...
 	$(BIN)/whisper-lambda evaluate $(MANIFESTS)
 
-bench: $(READY_TO_BENCH) $(OPENAI_READY)  ## compare with faster-whisper and openai-whisper
-	$(BIN)/whisper-lambda bench --openai-python $(OPENAI)/bin/python $(BENCH)
+# The committed figures: make bench MANIFESTS=../shared/speech/open BENCHMARKS=docs/benchmarks.md
+BENCHMARKS ?= build/benchmarks.md
+bench: $(READY_TO_BENCH) $(OPENAI_READY)  ## compare with faster-whisper and openai-whisper on MANIFESTS=...
+	@mkdir -p $(dir $(BENCHMARKS))
+	$(BIN)/whisper-lambda bench --openai-python $(OPENAI)/bin/python --out $(BENCHMARKS) $(BENCH) $(MANIFESTS)
 
 lock: $(BIN)/python  ## resolve requirements/*.txt again
 	@$(PIP) uv==$(UV_VERSION)
