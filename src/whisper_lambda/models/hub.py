@@ -7,6 +7,7 @@ time) and waits without limit on a server that sends a byte now and then.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -124,7 +125,8 @@ class Hub:
         """Forget all failures, in memory and on disk: the operator asks for another try."""
         self._failures.clear()
         self._listings.clear()
-        self._stamps.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a store nobody may write holds no stamp of ours
+            self._stamps.unlink()
 
     def _refuse_remembered(self, tier: Tier, *, of_repo: bool = True) -> None:
         now = self._clock()
@@ -284,7 +286,9 @@ class _Body:
             if response.status_code == 416:  # noqa: PLR2004 - "range not satisfiable": what is here is no part of it
                 self._path.unlink()
                 self.done = 0
-            response.raise_for_status()
+                raise ConnectionError("what was here did not fit")  # the next round starts anew
+            if response.is_error:
+                raise ModelUnavailable(f"the hub does not give {self.name} (HTTP {response.status_code})")
             resumed = response.headers.get("content-range", "").startswith(f"bytes {self.done}-")
             with self._path.open("ab" if self.done and resumed else "wb") as out:
                 self.done = out.tell()

@@ -44,6 +44,8 @@ class Facts:
 
     mel_bins: int
     vocabulary: int  # tokens; 51,864 and fewer = English only
+    decoder_layers: int
+    decoder_heads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +102,17 @@ def rewrite(parts: tuple[Path, ...], out: IO[bytes]) -> Facts:
         count = reader.header()
         position = len(_header(count))
         out.write(_header(count))
-        written, shapes = 0, {}
+        written, shapes, heads = 0, {}, 0
         for _ in range(count):
             variable = reader.variable()
             shapes[variable.name] = variable.shape
-            written += (
-                _copy_quantized(reader, variable, out)
-                if variable.quantizable
-                else _copy(reader, variable, out)
-            )
+            if variable.quantizable:
+                written += _copy_quantized(reader, variable, out)
+                continue
+            data = _copy(reader, variable, out)
+            written += 1
+            if variable.name == "decoder/num_heads":
+                heads = int.from_bytes(data, "little")
         out.write(reader.aliases())
         reader.end()
     finally:
@@ -117,14 +121,16 @@ def rewrite(parts: tuple[Path, ...], out: IO[bytes]) -> Facts:
     out.seek(position - 4)
     out.write(struct.pack("<I", written))
     out.seek(0, 2)
-    return _facts(shapes, parts[0])
+    return _facts(shapes, heads, parts[0])
 
 
-def _copy(reader: _Reader, variable: _Variable, out: IO[bytes]) -> int:
+def _copy(reader: _Reader, variable: _Variable, out: IO[bytes]) -> bytes:
+    """Write the variable as it is, and return its last block: all of it, where it is small."""
     _write_head(out, variable)
+    block = b""
     for block in reader.blocks(variable.bytes, BLOCK_BYTES):
         out.write(block)
-    return 1
+    return block
 
 
 def _copy_quantized(reader: _Reader, variable: _Variable, out: IO[bytes]) -> int:
@@ -147,7 +153,7 @@ def _copy_quantized(reader: _Reader, variable: _Variable, out: IO[bytes]) -> int
         scales.append(scale)
     _write_head(out, _Variable(f"{variable.name}_scale", (rows,), _FLOAT32, rows * 4))
     out.write(np.concatenate(scales).astype("<f4").tobytes())
-    return 2
+    return 2  # variables
 
 
 def _header(count: int) -> bytes:
@@ -165,7 +171,8 @@ def _write_head(out: IO[bytes], variable: _Variable) -> None:
     out.write(struct.pack(f"<B{rank}IBI", rank, *variable.shape, variable.dtype, variable.bytes))
 
 
-def _facts(shapes: dict[str, tuple[int, ...]], path: Path) -> Facts:
+def _facts(shapes: dict[str, tuple[int, ...]], heads: int, path: Path) -> Facts:
+    layers = {name.split("/")[1] for name in shapes if name.startswith("decoder/layer_")} - {"layer_norm"}
     try:
         _, mel_bins, _ = shapes["encoder/conv1/weight"]
         vocabulary, _ = shapes["decoder/embeddings/weight"]
@@ -173,7 +180,7 @@ def _facts(shapes: dict[str, tuple[int, ...]], path: Path) -> Facts:
         raise ModelCorrupt(
             f"{path} is not a Whisper model: it lacks its encoder or its vocabulary"
         ) from cause
-    return Facts(mel_bins=mel_bins, vocabulary=vocabulary)
+    return Facts(mel_bins=mel_bins, vocabulary=vocabulary, decoder_layers=len(layers), decoder_heads=heads)
 
 
 class _Reader:

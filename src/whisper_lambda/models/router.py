@@ -57,6 +57,7 @@ class Router:
         self._slots: dict[str, _Slot] = {}
         self._uses = 0
         self._closed = False
+        self._stand_ins: dict[str, ModelChoice] = {}  # wish -> what answered for it last
 
     def choose(self, model: str | None = None) -> ModelChoice:
         """Say which tier would answer now, without fetching or loading anything.
@@ -69,7 +70,7 @@ class Router:
             ModelUnavailable: neither it nor any tier that may stand in for it can be had.
             ModelCorrupt: it is on this disk, but its manifest cannot be believed.
         """
-        return self._first(self._resolved(model), self._place)[1]
+        return self._first(self._meant(model), self._place)[1]
 
     @contextmanager
     def engine(self, model: str | None = None) -> Iterator[tuple[Engine, ModelChoice]]:
@@ -81,7 +82,7 @@ class Router:
             ModelCorrupt: the weights on this disk are not those that were installed.
             EngineFailed: the weights would not load.
         """
-        slot, choice = self._first(self._resolved(model), self._take)
+        slot, choice = self._first(self._meant(model), self._take)
         try:
             yield slot.engine.result(), choice
         finally:
@@ -95,7 +96,7 @@ class Router:
             self._slots.clear()
         _free(idle)
 
-    def _resolved(self, model: str | None) -> Tier | Path:
+    def _meant(self, model: str | None) -> Tier | Path:
         """Return the tier meant, or the folder of the operator's.
 
         A path is taken from the settings only: a name in a request must not walk the disk.
@@ -111,13 +112,15 @@ class Router:
             elif folder := self.store.operators(name):
                 return folder
             elif trusted and Path(name).name != name:
-                return Path(name)
+                return Path(name).expanduser().resolve()
             else:
                 return catalogue.tier(name)  # raises, and says what is near
         raise UnknownModel(f"the alias {name[:80]!r} leads in a circle")
 
     def _first(self, wish: Tier | Path, attempt: Callable[[Tier | Path], T]) -> tuple[T, ModelChoice]:
         """Return what `attempt` gives for the wish, or else for the nearest tier it succeeds with."""
+        if stand_in := self._standing_in(wish):
+            return attempt(catalogue.tier(stand_in.served)), stand_in
         try:
             return attempt(wish), ModelChoice(requested=wish.name, served=wish.name)
         except ModelUnavailable as cause:
@@ -131,8 +134,20 @@ class Router:
                 continue
             nearest = "nearest smaller" if other.size_mb <= wish.size_mb else "nearest larger"
             reason = f"{unavailable}; {other.name} is the {nearest} tier that can be had"
-            return got, ModelChoice(requested=wish.name, served=other.name, reason=reason)
+            choice = self._stand_ins[wish.name] = ModelChoice(wish.name, other.name, reason)
+            return got, choice
         raise ModelUnavailable(f"{unavailable}; nor can any tier that could stand in for it") from unavailable
+
+    def _standing_in(self, wish: Tier | Path) -> ModelChoice | None:
+        """Return the choice already made for the wish, while what it chose is loaded.
+
+        Else the first request after the hub came back would wait for a download of minutes. A tier
+        that has meanwhile been pulled, by whomever, is on this disk and answers from then on.
+        """
+        choice = self._stand_ins.get(wish.name) if isinstance(wish, Tier) else None
+        if not choice or choice.served not in self._slots or self.store.find(wish.name):
+            return None
+        return choice
 
     def _place(self, wanted: Tier | Path) -> None:
         """Raise ModelUnavailable where the model is not loaded and could not be had."""
@@ -220,7 +235,7 @@ class Router:
 
 def _key(wanted: Tier | Path) -> str:
     """Name the slot: tiers by their name, folders by their path."""
-    return wanted.name if isinstance(wanted, Tier) else str(wanted.absolute())
+    return wanted.name if isinstance(wanted, Tier) else str(wanted)
 
 
 def _memory_bytes(slot: _Slot) -> int:

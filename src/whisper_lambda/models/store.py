@@ -29,6 +29,7 @@ from typing import IO, Any
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import ModelCorrupt, ModelUnavailable, StorageFull
 from whisper_lambda.models import catalogue, int8, sources
+from whisper_lambda.models.beside import check_beside
 from whisper_lambda.models.catalogue import Tier
 from whisper_lambda.models.hub import REMEMBER_S, Hub
 from whisper_lambda.models.sources import Fetched, Progress, quiet
@@ -165,7 +166,7 @@ class Store:
         fetched = self.adoptable(folder)
         stamp = hashlib.sha256(repr([(n, *_stamps(p)) for n, p in sorted(fetched.parts.items())]).encode())
         place = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
-        name = f"folder-{folder.name}-{place}"
+        name = f"folder-{re.sub('[^A-Za-z0-9]+', '-', folder.name)[:40]}-{place}"
         with self._alone(name):
             found = self.find(name)
             if found and found.revision == stamp.hexdigest():
@@ -188,7 +189,7 @@ class Store:
 
     def remove(self, name: str) -> bool:
         """Take a model out of our store, with what was downloaded of it. False if it was not there."""
-        if not (self.root / name).is_dir() or name.startswith("."):
+        if not _PLAIN_NAME.fullmatch(name) or not (self.root / name).is_dir():
             return False
         with self._alone(name):
             self._discard(self.root / name)
@@ -391,6 +392,7 @@ def _convert(fetched: Fetched, folder: Path, name: str, revision: str) -> Instal
     model = _durable(
         folder / "model.bin", lambda out: facts.append(int8.rewrite(fetched.parts["model.bin"], out))
     )
+    check_beside(fetched.parts, facts[0])
     files = [model]
     for file, parts in fetched.parts.items():
         if file != "model.bin":
@@ -455,5 +457,6 @@ def _storage(root: Path) -> Iterator[None]:
                 f"no room in {root} for the model; free some, or set WHISPER_LAMBDA_HOME"
             ) from cause
         if cause.errno in _CLOSED:
-            raise ModelUnavailable(f"the store {root} cannot be written: {cause.strerror}") from cause
+            where = cause.filename or root
+            raise ModelUnavailable(f"{where} cannot be read or written: {cause.strerror}") from cause
         raise

@@ -21,7 +21,7 @@ def write_published(folder: Path, *, seed: int = 0) -> Path:
     like = folder.parent / f"{folder.name}-like"
     like.mkdir(parents=True, exist_ok=True)
     (like / "config.json").write_text("{}")
-    (like / "tokenizer.json").write_text(json.dumps({"model": {"vocab": seed}}))
+    (like / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {"a": seed}}, "added_tokens": []}))
     (like / "vocabulary.txt").write_text("\n".join(f"token{n}" for n in range(SHAPE.vocabulary)))
     write_random_model(folder, SHAPE, like, seed=seed)
     return folder

@@ -70,6 +70,7 @@ def test_no_token_and_no_telemetry_leave_this_machine(settings, stub, tier, monk
     assert sent
     assert not [h for h in sent if "authorization" in h or "secret" in str(h)]
     assert not [p for _, p, _ in stub.requests if "telemetry" in p]
+    assert not [h for h in sent if "torch/" in h["user-agent"] or "agent/" in h["user-agent"]]
 
 
 def test_a_download_that_breaks_goes_on_where_it_stopped(settings, stub, tier, files):
@@ -156,7 +157,7 @@ def test_a_wrong_blob_of_the_right_size_is_refused_and_not_kept(settings, stub, 
 
 
 def test_a_wrong_file_without_a_published_hash_is_refused_by_the_hubs_own_list(settings, stub, tier):
-    stub.files = {**stub.files, "tokenizer.json": stub.files["tokenizer.json"].replace(b"vocab", b"vocbb")}
+    stub.files = {**stub.files, "tokenizer.json": stub.files["tokenizer.json"].replace(b'"a"', b'"b"')}
 
     with pytest.raises(ModelCorrupt, match=r"tokenizer\.json"):
         fetched(settings, tier)
@@ -226,6 +227,21 @@ def test_an_error_of_the_hub_itself_is_a_reason_about_all_tiers(settings, stub, 
         store.obtain(replace(tier, name="other", repo="people/other"))
 
     assert len(stub.requests) == asked
+
+
+def test_a_body_that_is_refused_is_a_reason(settings, stub, tier):
+    stub.fault = says(403, "/model.bin")
+
+    with pytest.raises(ModelUnavailable, match=r"does not give model\.bin .HTTP 403"):
+        fetched(settings, tier)
+
+
+def test_what_is_here_but_fits_nowhere_is_thrown_away_and_fetched_anew(settings, tier, files):
+    partial = settings.home / "models" / ".partial" / tier.name
+    partial.mkdir(parents=True)
+    (partial / f"model.bin.{REVISION[:12]}").write_bytes(b"y" * (len(files["model.bin"]) + 5))
+
+    verify(fetched(settings, tier))
 
 
 def test_another_revision_than_the_pinned_one_is_refused(settings, stub, tier):

@@ -7,7 +7,9 @@ import pytest
 from small_weights import put_in_folder
 
 from whisper_lambda.errors import EngineFailed, ModelCorrupt, ModelUnavailable, UnknownModel
+from whisper_lambda.models.hub import Hub
 from whisper_lambda.models.router import Router
+from whisper_lambda.models.store import Store
 from whisper_lambda.types import ModelChoice
 
 MB = 1_000_000
@@ -102,6 +104,35 @@ def test_choosing_says_what_serving_would_and_loads_nothing(having, load):
     assert load.loaded == []
     assert choice.served == "base"
     assert choice == served(router, "small")
+
+
+def test_a_tier_that_was_pulled_meanwhile_answers_from_then_on(having, operators, published):
+    router = having("base")
+    assert served(router).served == "base"
+    put_in_folder(operators.model_dir, "small", published)
+
+    assert served(router) == ModelChoice("small", "small")
+
+
+def test_while_a_stand_in_is_loaded_no_request_waits_for_a_network(operators, published):
+    """The hub came back: the next request must not fetch half a gigabyte."""
+    asked = []
+
+    class CountingHub(Hub):
+        def listing(self, tier):
+            asked.append(tier.name)
+            return super().listing(tier)
+
+    put_in_folder(operators.model_dir, "base", published)
+    router = Router(operators, Loader(), store=Store(operators, hub=CountingHub(operators)))
+    first = served(router)
+    before = list(asked)
+    second = served(router)
+    router.close()
+
+    assert "small" in before
+    assert asked == before
+    assert first == second
 
 
 def test_english_only_is_never_served_for_a_wish_of_more_languages(having, load):

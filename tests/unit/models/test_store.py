@@ -273,7 +273,7 @@ def test_a_store_that_cannot_be_written_is_a_reason(operators, published, tier):
     (operators.model_dir / tier.name).symlink_to(published)
     operators.home.write_text("a file where the store should be")
 
-    with pytest.raises(ModelUnavailable, match="cannot be written"):
+    with pytest.raises(ModelUnavailable, match="cannot be read or written"):
         Store(operators).obtain(tier)
 
 
@@ -302,6 +302,7 @@ def test_an_interrupted_install_leaves_nothing_half_and_the_next_one_works(
 
 def test_processes_that_install_at_once_use_what_the_first_one_made(tmp_path):
     like = write_published(tmp_path / "like")
+    (like / "vocabulary.txt").write_text("\n".join(map(str, range(20_000))))
     published = tmp_path / "published" / "middling"
     write_random_model(published, Shape(256, 2, 2, 2, vocabulary=20_000), like)
     command = [
