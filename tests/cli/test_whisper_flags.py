@@ -5,7 +5,7 @@ import re
 import pytest
 from typer.main import get_command
 
-from whisper_lambda.cli.transcribe import app
+from whisper_lambda.cli.transcribe_typer import app
 from whisper_lambda.cli.whisper_flags import ALIASES, FIXED, ours
 from whisper_lambda.errors import BadOption
 from whisper_lambda.types import Options

@@ -65,13 +65,7 @@ def run(args: Sequence[str], *, build: Callable[[Settings], Service] | None = No
 
 
 def _invoked(args: list[str], build: Callable[[Settings], Service] | None) -> int:
-    """Hand the arguments to typer; its complaints and ours leave as one or two plain lines."""
-    from typer import Abort
-    from typer.core import TyperGroup
-    from typer.exceptions import TyperException
-    from typer.main import get_command
-
-    from whisper_lambda.cli.app import app
+    """Run the command; complaints leave as one or two plain lines."""
     from whisper_lambda.errors import (
         BadOption,
         UnknownFormat,
@@ -79,6 +73,30 @@ def _invoked(args: list[str], build: Callable[[Settings], Service] | None) -> in
         UnknownModel,
         WhisperLambdaError,
     )
+
+    try:
+        if args[0] == "transcribe":
+            from whisper_lambda.cli import flags
+            from whisper_lambda.cli.transcribe import transcribe, translated
+
+            values = flags.read(transcribe, translated(args[1:]))
+            if values is not None:
+                return transcribe(**values, build=build)
+        return _through_typer(args, build)
+    except WhisperLambdaError as failure:
+        if "--debug" in args:
+            traceback.print_exc()
+        say(f"error: {failure} ({failure.code})")
+        return 2 if isinstance(failure, BadOption | UnknownFormat | UnknownLanguage | UnknownModel) else 1
+
+
+def _through_typer(args: list[str], build: Callable[[Settings], Service] | None) -> int:
+    from typer import Abort
+    from typer.core import TyperGroup
+    from typer.exceptions import TyperException
+    from typer.main import get_command
+
+    from whisper_lambda.cli.app import app
 
     command = get_command(app)
     assert isinstance(command, TyperGroup)
@@ -93,11 +111,6 @@ def _invoked(args: list[str], build: Callable[[Settings], Service] | None) -> in
         context = getattr(misuse, "ctx", None)
         say(f"see: {context.command_path if context else 'whisper-lambda'} --help")
         return misuse.exit_code
-    except WhisperLambdaError as failure:
-        if "--debug" in args:
-            traceback.print_exc()
-        say(f"error: {failure} ({failure.code})")
-        return 2 if isinstance(failure, BadOption | UnknownFormat | UnknownLanguage | UnknownModel) else 1
 
 
 def _terminate(signum: int, _frame: object) -> NoReturn:

@@ -28,7 +28,7 @@ class Command:
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "transcribe": Command(
-            "whisper_lambda.cli.transcribe", "app", "Write down what is said in recordings."
+            "whisper_lambda.cli.transcribe_typer", "app", "Write down what is said in recordings."
         ),
         "models": Command("whisper_lambda.cli.models", "app", "List, fetch, verify and remove weights."),
         "doctor": Command(

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-from typer.core import TyperCommand
-
 from whisper_lambda.api import options_from
 from whisper_lambda.cli.clips import parse_clips
+from whisper_lambda.cli.flags import Flag, parameters
 from whisper_lambda.cli.inputs import recordings
 from whisper_lambda.cli.outputs import prepare_folder
 from whisper_lambda.cli.progress import LINE_EVERY_VERBOSE_S, BarDisplay, LineDisplay
@@ -31,23 +29,17 @@ if TYPE_CHECKING:
 _ANY_LANGUAGE = {"", "auto", "none"}  # what Whisper's tools call detection
 
 
-class WhisperCommand(TyperCommand):
-    """A command that understands arguments written for openai-whisper and whisper-ctranslate2."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's type is private
-        """Translate the arguments, then parse them."""
-        options: list[Any] = [p for p in self.params if p.param_type_name == "option"]
-        switches = {name: next(iter(p.secondary_opts), "") for p in options if p.is_flag for name in p.opts}
-        valued = {name for p in options if not p.is_flag for name in p.opts}
-        return super().parse_args(ctx, ours(args, switches=switches, valued=valued))
+# Below the list of flags in the help.
+EPILOG = (
+    "Flags of openai-whisper and whisper-ctranslate2 work too, spelt with _ or -; one that cannot be "
+    "honoured is refused with the reason."
+)
 
 
-app = typer.Typer(add_completion=False)
-
-
-def _flag(panel: str, text: str, *names: str, value: str = "", **extra: Any) -> Any:  # noqa: ANN401 - typer's
-    """Declare a flag: `value` is what follows it, in the help, and empty for a switch."""
-    return typer.Option(*names, rich_help_panel=panel, help=text, metavar=value, **extra)
+def _flag(
+    panel: str, text: str, *names: str, value: str = "", default: str = "", minimum: int | None = None
+) -> Flag:
+    return Flag(names, text, panel, value, minimum, default)
 
 
 _out = partial(_flag, "Output")
@@ -58,29 +50,21 @@ _lines = partial(_flag, "Subtitles")
 _run = partial(_flag, "This run")
 
 
-@app.command(
-    cls=WhisperCommand,
-    epilog="Flags of openai-whisper and whisper-ctranslate2 work too, spelt with _ or -; one that cannot be "
-    "honoured is refused with the reason.",
-)
 def transcribe(
-    ctx: typer.Context,
     inputs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="FILE|DIR|GLOB|-...", show_default=False, help="Recordings; - is standard input."
-        ),
+        Flag((), "Recordings; - is standard input.", value="FILE|DIR|GLOB|-..."),
     ],
     format_: Annotated[
         list[str],
         _out(f"{', '.join(FORMATS)}; several with commas; or all.", "--format", "-f", value="NAME"),
-    ] = ["text"],  # noqa: B006 - typer copies it
+    ] = ["text"],  # noqa: B006 - never changed
     output_dir: Annotated[
         Path | None, _out("Write files here, named after the inputs.", "--output-dir", "-o", value="DIR")
     ] = None,
     stream: Annotated[
         bool | None,
-        _out("Print text as it is heard.", "--stream/--no-stream", show_default="on a terminal"),
+        _out("Print text as it is heard.", "--stream/--no-stream", default="on a terminal"),
     ] = None,
     model: Annotated[
         str | None, _model("tiny, base, small, ... turbo, or an alias.", "--model", "-m", value="NAME")
@@ -94,33 +78,35 @@ def transcribe(
     ] = "balanced",
     language: Annotated[
         str | None,
-        _words("es, Spanish, ...", "--language", "-l", value="NAME", show_default="detected"),
+        _words("es, Spanish, ...", "--language", "-l", value="NAME", default="detected"),
     ] = None,
     languages: Annotated[
         list[str], _words("Detect among these only: es,en.", "--languages", value="NAMES")
-    ] = [],  # noqa: B006 - typer copies it
+    ] = [],  # noqa: B006 - never changed
     multilingual: Annotated[bool, _words("Detect anew in every passage.", "--multilingual")] = False,
     task: Annotated[
         Task, _words("transcribe, or translate into English.", "--task", value="NAME")
     ] = "transcribe",
     prompt: Annotated[
-        str, _words("Text in the style and spelling wanted.", "--prompt", value="TEXT", show_default=False)
+        str, _words("Text in the style and spelling wanted.", "--prompt", value="TEXT", default="-")
     ] = "",
     hotwords: Annotated[
         list[str], _words("Names and words to expect, with commas.", "--hotwords", value="WORDS")
-    ] = [],  # noqa: B006 - typer copies it
+    ] = [],  # noqa: B006 - never changed
     clip_timestamps: Annotated[
         str,
-        _words("Hear these seconds only: 0,10,60,90.", "--clip-timestamps", value="T,T", show_default=False),
+        _words("Hear these seconds only: 0,10,60,90.", "--clip-timestamps", value="T,T", default="-"),
     ] = "",
     vad: Annotated[
         VadMode,
         _doubt("Skip what is not voice: auto, on, off. auto hears singing too.", "--vad", value="MODE"),
     ] = "auto",
-    vad_filter: Annotated[bool | None, typer.Option("--vad-filter/--no-vad-filter", hidden=True)] = None,
+    vad_filter: Annotated[
+        bool | None, Flag(("--vad-filter/--no-vad-filter",), "Whisper-ctranslate2's --vad.", hidden=True)
+    ] = None,
     temperature: Annotated[float, _doubt("Above 0, words are sampled.", "--temperature", value="X")] = 0.0,
     beam_size: Annotated[
-        int | None, _doubt("Beams to search.", "--beam-size", value="N", show_default="by quality")
+        int | None, _doubt("Beams to search.", "--beam-size", value="N", default="by quality")
     ] = None,
     no_speech_threshold: Annotated[
         float, _doubt("Above: silence.", "--no-speech-threshold", value="X")
@@ -141,15 +127,17 @@ def transcribe(
         int | None, _lines("Words a line.", "--max-words-per-line", value="N")
     ] = None,
     threads: Annotated[
-        int | None, _run("Cores to use.", "--threads", value="N", min=0, show_default="all")
+        int | None, _run("Cores to use.", "--threads", value="N", minimum=0, default="all")
     ] = None,
     batch_size: Annotated[
-        int | None, _run("Passages decoded together on a core.", "--batch-size", value="N", min=1)
+        int | None, _run("Passages decoded together on a core.", "--batch-size", value="N", minimum=1)
     ] = None,
     verbose: Annotated[bool, _run("Say more on stderr.", "--verbose", "-v")] = False,
     quiet: Annotated[bool, _run("Say errors only.", "--quiet")] = False,
     debug: Annotated[bool, _run("Show where an error arose.", "--debug")] = False,
-) -> None:
+    *,
+    build: Callable[[Settings], Any] | None = None,
+) -> int:
     """Write down what is said in recordings.
 
     Without --output-dir the transcript goes to stdout, and nothing else does.
@@ -187,7 +175,7 @@ def transcribe(
             f"{len(found)} recordings as {renderers[0].name} cannot share stdout: give --output-dir"
         )
     run = Run(
-        service=(ctx.obj["build"] or _builder())(settings),
+        service=(build or _builder())(settings),
         model=model,
         options=options,
         clips=parse_clips(clip_timestamps),
@@ -200,8 +188,19 @@ def transcribe(
         quiet=quiet,
         debug=debug,
     )
-    if not transcribe_all(run, found, folder):
-        raise typer.Exit(1)
+    return 0 if transcribe_all(run, found, folder) else 1
+
+
+def translated(args: Sequence[str]) -> list[str]:
+    """Return the arguments with the habits of Whisper's other tools translated.
+
+    Raises:
+        BadOption: a flag asks for what cannot be had.
+    """
+    flags = [p for p in parameters(transcribe) if p.flag.names]
+    switches = {name: p.opposite for p in flags if p.is_switch for name in p.spellings}
+    valued = {name for p in flags if not p.is_switch for name in p.spellings}
+    return ours(args, switches=switches, valued=valued)
 
 
 def _formats(wished: Iterable[str]) -> list[str]:
