@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Cli, on_terminal, started, write_noise
-from conftest import FIXTURES, Prompt
+from prompts import FIXTURES, Prompt
 
 SAID = b"Hola a todos.\n"
 

@@ -13,8 +13,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 import pytest
 
-from conftest import Prompt
 from fakes import FakeEngine, fake_service
+from prompts import Prompt
 from whisper_lambda import api
 from whisper_lambda.api import OptionKeywords, Transcriber, options_from
 from whisper_lambda.config import Settings
