@@ -14,6 +14,7 @@ from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.config import Settings
 from whisper_lambda.engine.ctranslate2 import Ctranslate2Engine
 from whisper_lambda.models.router import Router
+from whisper_lambda.models.sources import Progress, quiet
 from whisper_lambda.types import ChunkResult, Decoded, ModelChoice, Options, Plan, Samples, Transcript
 
 Source = Path | bytes | Samples | Decoded
@@ -95,9 +96,14 @@ class Service:
         self.close()
 
 
-def build(settings: Settings) -> Service:
-    """Return the service these settings describe; nothing is loaded before it is needed."""
-    router = Router(settings, lambda installed: Ctranslate2Engine(installed, settings))
+def build(settings: Settings, *, progress: Progress = quiet) -> Service:
+    """Return the service these settings describe; nothing is loaded before it is needed.
+
+    Args:
+        settings: what the operator decided.
+        progress: told of weights as they are fetched, on whichever thread fetches them.
+    """
+    router = Router(settings, lambda installed: Ctranslate2Engine(installed, settings), progress=progress)
     return Service(settings, router, DecoderPool(settings.decoders, settings.scratch))
 
 

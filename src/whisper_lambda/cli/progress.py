@@ -18,12 +18,35 @@ SHOW_AFTER_S = 0.7
 LINE_EVERY_S = 30.0
 LINE_EVERY_VERBOSE_S = 5.0
 WIDEST_NAME = 40  # columns
+BYTES_PER_MB = 1_000_000
 
 
-class LineDisplay:
+class _Fetching:
+    """What is said of weights on their way. Told on another thread, shown on ours at the next tick."""
+
+    def __init__(self) -> None:
+        self._now = ""
+
+    def fetched(self, what: str, done: int, total: int) -> None:
+        """Learn that `done` of `total` bytes (0 = nobody knows how many) are here."""
+        if done >= total > 0:
+            self._now = ""
+        elif total > BYTES_PER_MB:
+            self._now = f"fetching {what}: {done / BYTES_PER_MB:.0f} of {total / BYTES_PER_MB:.0f} MB"
+        else:
+            self._now = f"fetching {what}"
+
+    @property
+    def preparing(self) -> str:
+        """What goes on before the recording is decoded."""
+        return self._now or "preparing"
+
+
+class LineDisplay(_Fetching):
     """Says a line now and then. `every_s` infinite says nothing at all."""
 
     def __init__(self, every_s: float = LINE_EVERY_S) -> None:
+        super().__init__()
         self._every_s = every_s
         self._name = ""
         self._duration = 0.0
@@ -52,7 +75,7 @@ class LineDisplay:
             return
         self._said_at = now
         if not self._duration:
-            say(f"{self._name}: preparing")
+            say(f"{self._name}: {self.preparing}")
         elif self._heard:
             done = min(1.0, self._heard / self._duration)
             left_s = (now - self._planned_at) * (1 - done) / done
@@ -69,10 +92,11 @@ class LineDisplay:
         """Close the recording."""
 
 
-class BarDisplay:
+class BarDisplay(_Fetching):
     """Draws a bar with the time left, and wipes it away when the recording is done."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._name = ""
@@ -106,7 +130,7 @@ class BarDisplay:
             self._task = self._bar.add_task(self._name, total=None, position="")
             self._bar.start()
         assert self._task is not None
-        position = f"{clock(self._heard)} of {clock(self._duration)}" if self._duration else "preparing"
+        position = f"{clock(self._heard)} of {clock(self._duration)}" if self._duration else self.preparing
         self._bar.update(self._task, total=self._duration, completed=self._heard, position=position)
 
     @contextmanager

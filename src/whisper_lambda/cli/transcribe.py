@@ -174,13 +174,14 @@ def transcribe(
         raise BadOption(
             f"{len(found)} recordings as {renderers[0].name} cannot share stdout: give --output-dir"
         )
+    display = _display(verbose=verbose, quiet=quiet)
     run = Run(
-        service=(build or _builder())(settings),
+        service=(build or _builder(display))(settings),
         model=model,
         options=options,
         clips=parse_clips(clip_timestamps),
         renderers=renderers,
-        display=_display(verbose=verbose, quiet=quiet),
+        display=display,
         stream=not folder
         and renderers[0].name == "text"
         and (sys.stdout.isatty() if stream is None else stream),
@@ -241,10 +242,10 @@ def _settings(
     )
 
 
-def _builder() -> Callable[[Settings], Service]:
+def _builder(display: BarDisplay | LineDisplay) -> Callable[[Settings], Service]:
     from whisper_lambda.bootstrap import build
 
-    return build
+    return partial(build, progress=display.fetched)
 
 
 def _display(*, verbose: bool, quiet: bool) -> BarDisplay | LineDisplay:
