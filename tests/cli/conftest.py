@@ -112,5 +112,5 @@ def short(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def long(tmp_path: Path) -> Path:
-    """Three minutes of noise: more chunks than one."""
-    return write_noise(tmp_path / "long.wav", 180)
+    """Two minutes of noise: more chunks than one."""
+    return write_noise(tmp_path / "long.wav", 120)

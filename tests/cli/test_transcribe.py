@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Cli, on_terminal, started, write_noise
+from fakes import fake_service
 from prompts import FIXTURES, Prompt
+from whisper_lambda.cli import run
 
 SAID = b"Hola a todos.\n"
 
@@ -191,14 +193,20 @@ def test_several_subtitles_do_not(cli: Cli, tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_command_line_is_refused_in_a_sentence(
-    cli: Cli, short: Path, args: list[str], says: str
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    short: Path,
+    args: list[str],
+    says: str,
 ) -> None:
-    ran = cli("transcribe", short, *args)
+    monkeypatch.chdir(short.parent)
+    code = run(["transcribe", str(short), *args], build=lambda settings: fake_service(settings=settings))
+    out, err = capfd.readouterr()
 
-    assert (ran.returncode, ran.stdout) == (2, b"")
-    assert says in ran.stderr.decode()
-    assert 1 <= len(lines(ran.stderr)) <= 2
-    assert "Traceback" not in ran.stderr.decode()
+    assert (code, out) == (2, "")
+    assert says in err
+    assert 1 <= len(err.splitlines()) <= 2
+    assert "Traceback" not in err
 
 
 def test_a_misspelt_setting_is_refused(cli: Cli, short: Path) -> None:
@@ -243,7 +251,7 @@ def test_head_has_seen_enough(tmp_path: Path, long: Path) -> None:
 def test_a_pipe_streams_when_asked_to(tmp_path: Path, long: Path) -> None:
     """The first line is there while the process still has chunks to hear."""
     args = ("transcribe", long, "--vad=off", "--stream", "--threads=1")
-    with started(*args, cwd=tmp_path, FAKE_DELAY_S="0.4", FAKE_SERIAL="1") as process:
+    with started(*args, cwd=tmp_path, FAKE_DELAY_S="0.25", FAKE_SERIAL="1") as process:
         assert process.stdout.readline() == SAID
         assert process.poll() is None
 
@@ -261,20 +269,20 @@ def test_streamed_text_is_the_text(cli: Cli, long: Path) -> None:
 
 def test_on_a_terminal_text_comes_as_it_is_heard_and_the_bar_is_wiped(tmp_path: Path, long: Path) -> None:
     code, shown, _ = on_terminal(
-        "transcribe", long, "--vad=off", cwd=tmp_path, FAKE_DELAY_S="0.4", FAKE_SERIAL="1"
+        "transcribe", long, "--vad=off", cwd=tmp_path, FAKE_DELAY_S="0.25", FAKE_SERIAL="1"
     )
     said_at = [at for at, block in shown if b"Hola" in block]
     screen = b"".join(block for _, block in shown)
 
     assert code == 0
-    assert said_at[-1] - said_at[0] > 0.4
+    assert said_at[-1] - said_at[0] > 0.25
     assert b"long.wav" in screen, "no bar was drawn"
-    assert re.search(rb"\d:\d\d of 3:00", screen)
+    assert re.search(rb"\d:\d\d of 2:00", screen)
 
 
 def test_a_bar_on_stderr_does_not_touch_stdout(tmp_path: Path, long: Path) -> None:
     code, shown, piped = on_terminal(
-        "transcribe", long, "--vad=off", cwd=tmp_path, stdout_too=False, FAKE_DELAY_S="0.4", FAKE_SERIAL="1"
+        "transcribe", long, "--vad=off", cwd=tmp_path, stdout_too=False, FAKE_DELAY_S="0.25", FAKE_SERIAL="1"
     )
 
     assert code == 0

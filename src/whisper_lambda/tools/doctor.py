@@ -17,7 +17,7 @@ import tempfile
 import time
 import wave
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -45,6 +45,10 @@ EASY_DISK_MB = 2_000
 _MB = 1_000_000
 _ONE_SECOND = Limits(max_seconds=2.0, max_bytes=_MB, timeout_s=30.0)
 _TOLERANCE_S = 0.1
+# A tone is doubtful whatever is heard in it; one pass is timed, not the ladder of second thoughts.
+_ONCE = Options(
+    language="en", quality="fast", times="none", logprob_threshold=-1e3, compression_ratio_threshold=1e3
+)
 # In a process of its own: on a CPU it was not built for, the library ends it with SIGILL.
 _ASK_CTRANSLATE2 = (
     "import ctranslate2, json; print(json.dumps([ctranslate2.__version__, "
@@ -119,17 +123,15 @@ def _python(_: Settings) -> Finding:
 
 
 def _cores(settings: Settings) -> Finding:
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = machine.cores(replace(settings, threads=0))
     quota = machine.cgroup_cores()
-    says = f"{os.cpu_count()} in the machine, {allowed} allowed to this process"
-    says += f", {quota:g} by its cgroup" if quota else ""
-    says += f"; {PREFIX}THREADS={settings.threads}" if settings.threads else ""
-    usable = min(allowed, quota or allowed)
+    says = f"{os.cpu_count()} in the machine"
+    says += f", {quota:g} granted by the cgroup" if quota else ""
+    says += f"; {machine.cores(settings)} used"
     if settings.threads > usable:
-        return Finding(
-            "cores", "warn", says, f"more threads than cores slow each other down: {PREFIX}THREADS=0"
-        )
-    if usable < 1:
+        todo = f"more threads than the {usable} there are slow each other down: {PREFIX}THREADS=0"
+        return Finding("cores", "warn", says, todo)
+    if quota and quota < 1:
         return Finding("cores", "warn", says, "less than a core: expect it to be slow")
     return Finding("cores", "ok", says)
 
@@ -177,7 +179,9 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
         free = shutil.disk_usage(there).free / _MB
         says = f"{folder}: {free:,.0f} MB free"
-        if not os.access(there, os.W_OK | os.X_OK):
+        if name == "scratch" and there != folder:
+            yield Finding(name, "fail", f"{folder} does not exist", f"make it, or unset {PREFIX}SCRATCH")
+        elif not os.access(there, os.W_OK | os.X_OK):
             state: State = "warn" if name == "home" and weights_here else "fail"
             yield Finding(
                 name, state, f"{says}, not writable", f"set {PREFIX}{name.upper()} to a folder of yours"
@@ -290,7 +294,7 @@ def _decode(settings: Settings) -> Finding:
         with service.router.engine() as (engine, _):
             loaded = time.perf_counter()
             sound = np.sin(np.arange(SAMPLE_RATE, dtype=np.float32) / 9) * np.float32(0.1)
-            engine.transcribe(Chunk(sound, 0.0), Options(language="en", vad="off"))
+            engine.transcribe(Chunk(sound, 0.0), _ONCE)
             took = time.perf_counter() - loaded
     return Finding(
         "decode", "ok", f"{choice.served} loaded in {loaded - started:.2f} s, heard 1 s in {took:.2f} s"
