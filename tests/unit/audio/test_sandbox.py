@@ -252,6 +252,7 @@ def test_a_waiting_process_killed_under_a_decode_is_our_fault_not_the_files(limi
 
     def kill():
         child = wait_for_child(starter)
+        time.sleep(0.2)  # until it is known here, too
         os.kill(starter, signal.SIGKILL)
         os.kill(child, signal.SIGKILL)
 
@@ -271,6 +272,7 @@ def test_a_decoder_nobody_can_end_any_more_runs_out_of_time_by_itself(limits):
 
     def kill():
         orphans.append(wait_for_child(starter))
+        time.sleep(0.2)  # until it is known here, too
         os.kill(starter, signal.SIGKILL)
 
     killing = threading.Thread(target=kill)
