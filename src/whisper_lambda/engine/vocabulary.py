@@ -6,6 +6,7 @@ full tokenizer takes 0.2 s. The tokenizer is loaded only when text must become t
 
 from __future__ import annotations
 
+import codecs
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -101,18 +102,17 @@ class Vocabulary:
         return words
 
     def _characters(self, tokens: Sequence[int]) -> list[tuple[str, int]]:
-        """Join tokens until they form whole characters."""
+        """Join tokens until they form whole characters; broken bytes hold up none behind them."""
         pieces: list[tuple[str, int]] = []
-        raw, count = b"", 0
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        text, count = "", 0
         for token in tokens:
-            raw, count = raw + _to_bytes(self._tokens[token]), count + 1
-            try:
-                pieces.append((raw.decode("utf-8"), count))
-            except UnicodeDecodeError:
-                continue
-            raw, count = b"", 0
+            text, count = text + decoder.decode(_to_bytes(self._tokens[token])), count + 1
+            if not decoder.getstate()[0]:
+                pieces.append((text, count))
+                text, count = "", 0
         if count:
-            pieces.append((raw.decode("utf-8", "replace"), count))
+            pieces.append((text + decoder.decode(b"", final=True), count))
         return pieces
 
 
