@@ -62,7 +62,14 @@ def _kind(hint: Any) -> str:
     """Name a field's type as an operator would."""
     if isinstance(hint, UnionType):
         return _kind(next(a for a in get_args(hint) if a is not type(None)))
-    words = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
+    words = {
+        bool: "true or false",
+        int: "whole number",
+        float: "number",
+        str: "text",
+        Path: "path",
+        tuple[str, ...]: "`a,b,...`",
+    }
     return words.get(hint, "`name=value,...`")
 
 
@@ -75,6 +82,8 @@ def _default(field: Field[Any]) -> str:
         return f"`{str(value).lower()}`"
     if isinstance(value, float):
         return f"`{value:g}`"
+    if isinstance(value, tuple):
+        return f"`{','.join(value)}`" if value else "none"
     if isinstance(value, dict):
         return f"`{','.join(f'{k}={v}' for k, v in value.items())}`"
     return f"`{value}`".replace(str(Path.home()), "~")

@@ -58,6 +58,33 @@ class Settings:
         metadata={"help": "memory of the Lambda function we run in; AWS sets it, 0 = not on Lambda"},
     )
     decoders: int = field(default=1, metadata={"help": "decoding children kept started ahead of need"})
+    keys_file: Path | None = field(
+        default=None, metadata={"help": "where API keys are kept, hashed; unset = home/keys.json"}
+    )
+    cors_origins: tuple[str, ...] = field(
+        default=(), metadata={"help": "web origins whose pages may call the server, e.g. https://app.example"}
+    )
+    queue: int = field(default=64, metadata={"help": "most requests waiting for their turn"})
+    at_once: int = field(
+        default=0, metadata={"help": "most requests being transcribed at once; 0 = four for each core"}
+    )
+    answer_within_s: float = field(
+        default=600.0,
+        metadata={"help": "a request that could not be answered within this is refused at once"},
+    )
+    drain_s: float = field(
+        default=30.0, metadata={"help": "after SIGTERM requests under way may take this long"}
+    )
+    probe_every_s: float = field(
+        default=20.0, metadata={"help": "how often /health/ready's recording is really transcribed"}
+    )
+    log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
+    log_format: str = field(
+        default="auto", metadata={"help": "json, human, or auto: human on a terminal, else json"}
+    )
+    log_words: bool = field(
+        default=False, metadata={"help": "may logs hold transcripts, file names and error messages"}
+    )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
@@ -98,16 +125,14 @@ def _parse(name: str, text: str, kind: object) -> Any:  # noqa: ANN401 - one par
     try:
         if kind is bool:
             return _BOOLS[text.strip().lower()]
-        if kind is int:
-            return int(text)
-        if kind is float:
-            return float(text)
+        if kind in (int, float, str):
+            return kind(text)  # type: ignore[operator]
         if kind == Mapping[str, str]:
             return dict(pair.strip().split("=", 1) for pair in text.split(",") if pair.strip())
-        if kind is str:
-            return text
         if kind == str | None:
             return text or None
+        if kind == tuple[str, ...]:
+            return tuple(part.strip() for part in text.split(",") if part.strip())
         return Path(text).expanduser() if text else None
     except (KeyError, ValueError) as cause:
         raise ValueError(f"{name}={text!r} is not a valid value") from cause

@@ -12,12 +12,25 @@
     - UnknownFormat        no such output format
     - UnknownLanguage      no such language, or the model does not speak it
     - UnknownModel         no such tier or alias
+    - MissingKey           no API key came with the request, and one is needed
+    - InvalidKey           the key is unknown, revoked or expired
+    - KeyNotAllowed        the key is good, but not for this
+    - CrossSite            a page of another site sent it to a server that asks for no key
+    - RateLimited          the key has used up what it may; a later request may pass
+      . TooManyAtOnce      too many of the key's requests are under way
+      . AudioQuotaUsed     the key's seconds of audio for today are used up
+    - HeadersTooLarge      more headers than any client sends
+    - BodyTooSlow          the request came too slowly to be waited for
+    - ClientGone           nobody waits for the answer any more; only logs see this
   + ServerError          we are at fault: 5xx, safe to retry
     - EngineFailed         the model raised while decoding
     - DecoderFailed        the decoder could not be started (not: it died on this input)
     - ModelUnavailable     no source could give the weights of any tier that would do
     - ModelCorrupt         a weights file is not the one its checksum names
     - StorageFull          no room for weights, cache or results
+    - Overloaded           more is waiting than can be done soon
+      . CannotFinishInTime the answer would come after the client has stopped waiting
+      . ShuttingDown       the server is finishing what it has and takes nothing new
 
 `code` is part of the public API: stable, listed in docs/errors.md, what clients branch on.
 """
@@ -32,6 +45,7 @@ class WhisperLambdaError(Exception):
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
+    retry_after_s: float | None = None  # when the same request may pass; the header Retry-After
 
 
 class ClientError(WhisperLambdaError):
@@ -104,6 +118,78 @@ class UnknownModel(ClientError):
     status = 404
 
 
+class MissingKey(ClientError):
+    """No API key came with the request, and this server asks for one."""
+
+    code = "missing_api_key"
+    status = 401
+
+
+class InvalidKey(ClientError):
+    """The API key is unknown, revoked or expired."""
+
+    code = "invalid_api_key"
+    status = 401
+
+
+class KeyNotAllowed(ClientError):
+    """The API key is good, but its scopes do not cover this route."""
+
+    code = "insufficient_scope"
+    status = 403
+
+
+class CrossSite(ClientError):
+    """A web page of another site sent the request to a server that asks for no key."""
+
+    code = "cross_site_request"
+    status = 403
+
+
+class RateLimited(ClientError):
+    """The key has sent as many requests in a minute as it may; Retry-After says when it may again."""
+
+    code = "rate_limit_exceeded"
+    status = 429
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyAtOnce(RateLimited):
+    """As many requests of the key are under way as it may have at once."""
+
+    code = "too_many_concurrent_requests"
+
+
+class AudioQuotaUsed(RateLimited):
+    """The key's seconds of audio for today are used up; they begin anew at midnight UTC."""
+
+    code = "audio_quota_exceeded"
+
+
+class HeadersTooLarge(ClientError):
+    """The request has more headers than any client sends."""
+
+    code = "headers_too_large"
+    status = 431
+
+
+class BodyTooSlow(ClientError):
+    """The request's bytes came too slowly to be waited for."""
+
+    code = "request_timeout"
+    status = 408
+
+
+class ClientGone(ClientError):
+    """The client left before the answer was ready; work for it was stopped. Only logs see this."""
+
+    code = "client_gone"
+    status = 499
+
+
 class ServerError(WhisperLambdaError):
     """We are at fault; the same request may work later."""
 
@@ -140,3 +226,26 @@ class StorageFull(ServerError):
 
     code = "storage_full"
     status = 507
+
+
+class Overloaded(ServerError):
+    """More is waiting than can be done soon; Retry-After says when there is room again."""
+
+    code = "overloaded"
+    status = 503
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class CannotFinishInTime(Overloaded):
+    """The answer would be ready only after the client has stopped waiting; nothing was begun."""
+
+    code = "cannot_finish_in_time"
+
+
+class ShuttingDown(Overloaded):
+    """The server is finishing what it has begun and takes nothing new."""
+
+    code = "shutting_down"
