@@ -60,14 +60,14 @@ def test_the_bundled_prompts_are_heard_well(service: Service) -> None:
 
 @pytest.mark.speech
 def test_a_sample_of_every_short_set_is_heard_well(service: Service, speech: Path) -> None:
-    """Every set gives its first three; set bounds would be noise on so few words."""
+    """Every set gives its first two; bounds by set would be noise on so few words."""
     manifests = sorted(p for p in (speech / "open").glob("*/manifest.jsonl"))
     apart = {"longform", "song-lyrics", "nonspeech", "formats"}
-    entries = tuple(e for p in manifests if p.parent.name not in apart for e in read_manifest(p)[:3])
+    entries = tuple(e for p in manifests if p.parent.name not in apart for e in read_manifest(p)[:2])
 
     answers = heard(service, entries)
 
-    assert len(answers) > 40
+    assert len(answers) >= 30
     assert [one.entry.label for one in answers if one.error or one.loops or not one.in_order] == []
     assert wer(answers) < 16.0
 
@@ -86,13 +86,14 @@ def test_the_language_is_found_where_it_is_not_told(service: Service, speech: Pa
 
 
 @pytest.mark.speech
-def test_recordings_nobody_speaks_in_give_no_text(service: Service, speech: Path) -> None:
-    """One of twelve may err (the issue's bar); digital silence may not."""
-    answers = heard(service, read_manifest(speech / "open" / "nonspeech" / "manifest.jsonl"))
+def test_beeps_silence_and_noise_give_no_text(service: Service, speech: Path) -> None:
+    """The short ones; the long ones, music on hold among them, are left to the benchmark."""
+    entries = read_manifest(speech / "open" / "nonspeech" / "manifest.jsonl")
 
-    with_text = [one.entry.label for one in answers if one.text]
-    assert len(with_text) <= 1
-    assert not [one for one in answers if one.text and one.entry.kind == "digital silence"]
+    answers = heard(service, tuple(e for e in entries if e.duration_s <= 15))
+
+    assert len(answers) >= 8
+    assert [(one.entry.label, one.text) for one in answers if one.text or one.error] == []
 
 
 @pytest.mark.parametrize("seconds", [0.5, 10.0, 40.0])

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from whisper_lambda.errors import BadOption
+from whisper_lambda.errors import BadOption, WhisperLambdaError
 from whisper_lambda.tools.contest import Row
 from whisper_lambda.tools.parts import PARTS, RECORDINGS, Results
 from whisper_lambda.tools.setup import FASTER, OPENAI, Setup
@@ -25,6 +25,8 @@ _NEED_THREADS = _NEED_FASTER - {"threads", "cold"}
 
 def run(setup: Setup, parts: Sequence[str], raw: Path) -> Results:
     """Run parts one by one, writing what is known after each to `raw`, over what it held before.
+
+    A part that fails is told through `setup.say` and leaves what an earlier run found.
 
     Raises:
         BadOption: there is no such part, or it needs a side that `against` leaves out.
@@ -37,9 +39,12 @@ def run(setup: Setup, parts: Sequence[str], raw: Path) -> Results:
         wanted.insert(0, "threads")
     for part in wanted:
         setup.say(f"{part}: {(PARTS[part].__doc__ or '').splitlines()[0]}")
-        results[part] = {"at": now(), "machine": machine(), "quick": setup.quick} | PARTS[part](
-            setup, results
-        )
+        try:
+            found = PARTS[part](setup, results)
+        except WhisperLambdaError as failure:
+            setup.say(f"{part} failed: {failure}")
+            continue
+        results[part] = {"at": now(), "machine": machine(), "quick": setup.quick, **found}
         setup.say("")
         raw.parent.mkdir(parents=True, exist_ok=True)
         raw.write_text(json.dumps(results, ensure_ascii=False) + "\n", encoding="utf-8")

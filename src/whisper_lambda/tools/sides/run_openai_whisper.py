@@ -38,8 +38,9 @@ def main(weights: str) -> None:
         for line in sys.stdin:
             job = json.loads(line)
             started = time.perf_counter()
-            samples = np.fromfile(job.pop("samples"), np.float32)
-            result = model.transcribe(samples, fp16=False, verbose=None, **job)
+            how = {key: value for key, value in job.items() if key not in ("audio", "samples")}
+            samples = np.fromfile(job["samples"], np.float32)
+            result = model.transcribe(samples, fp16=False, verbose=None, **how)
             reply = {
                 "seconds": time.perf_counter() - started,
                 "language": result["language"],
