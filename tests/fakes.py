@@ -92,11 +92,14 @@ class FakeRouter:
     served: str = ""
     closed: bool = False
 
+    def check(self, model: str) -> None:
+        if model == "nonsense":
+            raise UnknownModel("'nonsense' is no model; known: tiny, base, small")
+
     @contextmanager
     def engine(self, model: str | None = None) -> Iterator[tuple[Engine, ModelChoice]]:
         wish = model or "base"
-        if wish == "nonsense":
-            raise UnknownModel("'nonsense' is no model; known: tiny, base, small")
+        self.check(wish)
         served = self.served or wish
         reason = "" if served == wish else f"no source has {wish}"
         yield self.engine_, ModelChoice(wish, served, reason)

@@ -57,6 +57,29 @@ class Settings:
         default=0,
         metadata={"help": "memory of the Lambda function we run in; AWS sets it, 0 = not on Lambda"},
     )
+    max_upload_mb: int = field(
+        default=512, metadata={"help": "largest body one HTTP request may send, megabytes"}
+    )
+    upload_memory_mb: int = field(
+        default=8,
+        metadata={"help": "uploads beyond this many megabytes wait on disk, in a file without a name"},
+    )
+    fetch_urls: bool = field(
+        default=False,
+        metadata={"help": "may a request name a `url` (https, public addresses) for the server to fetch"},
+    )
+    fetch_timeout_s: float = field(
+        default=60.0, metadata={"help": "a recording that takes longer than this to fetch is refused"}
+    )
+    receipt_memory_mb: int = field(
+        default=0,
+        metadata={
+            "help": "memory of the Lambda function a receipt is priced for; 0 = the one we run in, else 3008"
+        },
+    )
+    receipt_architecture: str = field(
+        default="x86_64", metadata={"help": "architecture a receipt is priced for: x86_64 or arm64"}
+    )
     decoders: int = field(default=1, metadata={"help": "decoding children kept started ahead of need"})
     keys_file: Path | None = field(
         default=None, metadata={"help": "where API keys are kept, hashed; unset = home/keys.json"}
@@ -126,7 +149,7 @@ def _parse(name: str, text: str, kind: object) -> Any:  # noqa: ANN401 - one par
         if kind is bool:
             return _BOOLS[text.strip().lower()]
         if kind in (int, float, str):
-            return kind(text)  # type: ignore[operator]
+            return kind(text)
         if kind == Mapping[str, str]:
             return dict(pair.strip().split("=", 1) for pair in text.split(",") if pair.strip())
         if kind == str | None:

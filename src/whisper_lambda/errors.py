@@ -22,6 +22,14 @@
     - HeadersTooLarge      more headers than any client sends
     - BodyTooSlow          the request came too slowly to be waited for
     - ClientGone           nobody waits for the answer any more; only logs see this
+    - UnknownField         a request names a field this route does not have
+    - MissingField         a request lacks a field this route needs
+    - BrokenRequest        the body is not what its content type says
+    - UnsupportedMedia     a content type this route does not read
+    - NotSeparable         speakers cannot be told apart: the recording has one channel
+    - FetchRefused         the recording's address may not be or could not be fetched
+    - NoSuchRoute          there is nothing at this path
+    - MethodNotAllowed     there is, but not for this method
   + ServerError          we are at fault: 5xx, safe to retry
     - EngineFailed         the model raised while decoding
     - DecoderFailed        the decoder could not be started (not: it died on this input)
@@ -45,6 +53,7 @@ class WhisperLambdaError(Exception):
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
+    param: str | None = None  # the field of a request that is at fault, where one is
     retry_after_s: float | None = None  # when the same request may pass; the header Retry-After
 
 
@@ -188,6 +197,57 @@ class ClientGone(ClientError):
 
     code = "client_gone"
     status = 499
+
+
+class UnknownField(ClientError):
+    """The request names a field this route does not have."""
+
+    code = "unknown_field"
+
+
+class MissingField(ClientError):
+    """The request lacks a field this route needs."""
+
+    code = "missing_field"
+
+
+class BrokenRequest(ClientError):
+    """The request's body is not what its content type says, e.g. multipart that ends early."""
+
+    code = "broken_request"
+
+
+class UnsupportedMedia(ClientError):
+    """This route does not read a body of that content type."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class NotSeparable(ClientError):
+    """Speakers can be told apart by channel only, and the recording has one channel."""
+
+    code = "not_separable"
+
+
+class FetchRefused(ClientError):
+    """The recording's address may not be fetched from here, or gave no recording."""
+
+    code = "fetch_refused"
+
+
+class NoSuchRoute(ClientError):
+    """There is nothing at this path."""
+
+    code = "not_found"
+    status = 404
+
+
+class MethodNotAllowed(ClientError):
+    """There is something at this path, but not for this method."""
+
+    code = "method_not_allowed"
+    status = 405
 
 
 class ServerError(WhisperLambdaError):

@@ -6,6 +6,7 @@ process behind `DecoderPool`, whichever door the bytes came through.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import tempfile
@@ -264,6 +265,9 @@ def _opened(source: Source, limits: Limits, scratch: Path | None) -> Iterator[in
                 file = _spooled(iter(lambda: stream.read(1 << 20), b""), limits, scratch)
         elif isinstance(source, bytes):
             file = _in_memory(source, limits, scratch)
+        elif isinstance(source, io.FileIO) and stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+            os.lseek(source.fileno(), 0, os.SEEK_SET)  # it may have been written just now
+            file = os.dup(source.fileno())
         else:
             file = _spooled(iter(lambda: source.read(1 << 20), b""), limits, scratch)
     except FileNotFoundError as cause:

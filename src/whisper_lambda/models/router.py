@@ -72,6 +72,14 @@ class Router:
         """
         return self._first(self._meant(model), self._place)[1]
 
+    def check(self, model: str) -> None:
+        """Refuse a name that is no model, at once: nothing is looked for on disk or network.
+
+        Raises:
+            UnknownModel: no such tier or alias.
+        """
+        self._meant(model)
+
     @contextmanager
     def engine(self, model: str | None = None) -> Iterator[tuple[Engine, ModelChoice]]:
         """Hold a loaded engine for the wish; it is not freed while held.
