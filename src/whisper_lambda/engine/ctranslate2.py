@@ -162,7 +162,7 @@ class Ctranslate2Engine:
                 no_repeat_ngram_size=first.rung.no_repeat_ngram,
                 sampling_topk=0 if first.rung.temperature else 1,
                 sampling_temperature=first.rung.temperature or 1.0,
-                max_length=len(first.start) + policy.longest(window),
+                max_length=_max_length(len(first.start), policy.longest(window)),
                 return_scores=True,
                 return_no_speech_prob=True,
             )
@@ -201,6 +201,15 @@ class Ctranslate2Engine:
             _Answer(h, Alignment.from_path(a.alignments, a.text_token_probs) if h.tokens else None)
             for h, a in zip(hypotheses, aligned, strict=True)
         ]
+
+
+def _max_length(before: int, longest: int) -> int:
+    """Return the library's `max_length` that allows `longest` tokens after `before` of them.
+
+    Its Whisper lets the answer be half of that length and no more, as if half were always prompt;
+    and the two together must fit the decoder's context.
+    """
+    return min(policy.MAX_TOKENS, max(2 * longest, before + longest))
 
 
 def _batch_key(question: _Question) -> tuple[object, ...]:
