@@ -14,7 +14,7 @@ from typing import Any
 
 from whisper_lambda.tools.contest import Row
 from whisper_lambda.tools.scoring import normalise
-from whisper_lambda.tools.setup import FASTER, OURS
+from whisper_lambda.tools.setup import FASTER, OURS, WORD_TIMES
 from whisper_lambda.tools.wordtimes import NEAR_S
 
 Results = Mapping[str, Any]
@@ -167,7 +167,7 @@ def lateness(rows: Iterable[Row], onsets: Mapping[str, Mapping[str, float]] | No
     return [
         late - (onsets[row["audio"]][str(start)] if onsets else 0.0)
         for row in rows
-        if row["round"] == 0
+        if row["round"] == 0 and row["side"] == WORD_TIMES
         for start, late, _ in row.get("late_s", ())
     ]
 

@@ -23,7 +23,7 @@ from whisper_lambda.tools.figures import (
     total,
 )
 from whisper_lambda.tools.scoring import NORMALISER
-from whisper_lambda.tools.setup import FASTER, OPENAI, OURS
+from whisper_lambda.tools.setup import FASTER, OPENAI, OURS, WORD_TIMES
 from whisper_lambda.tools.wordtimes import NEAR_S
 
 Results = Mapping[str, Any]
@@ -31,8 +31,8 @@ Results = Mapping[str, Any]
 _COLOURS = {OURS: "#0369a1", FASTER: "#b45309", OPENAI: "#6b7280"}
 _TITLES = {
     "short": "Short clips, one at a time, warm, language given",
-    "detect": "Short clips, language detected (a quarter of them)",
-    "quality": "Our qualities (a quarter of the short clips)",
+    "detect": "Short clips, language detected (a sixth of them)",
+    "quality": "Our qualities (a sixth of the short clips)",
     "long": "Long recordings",
     "music": "Singing, and speech over music",
     "nonspeech": "Recordings nobody speaks in",
@@ -115,7 +115,7 @@ def _contest(rows: Sequence[Row]) -> Iterator[str]:
         "files",
         "minutes",
         "RTF",
-        "CPU s a s",
+        "CPU s per s",
         "WER %",
         "loops",
         "false texts",
@@ -293,11 +293,14 @@ def points(results: Results) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for part in (each for each in ("short", "long", "quality", "openai") if each in results):
         rows = results[part]["rows"]
-        for side in dict.fromkeys(row["side"] for row in rows):
-            t = total(rows, side)
-            if t.words and t.seconds and not side.endswith("word times"):
-                who = next(name for name in _COLOURS if side.startswith(name))
-                found.append({"panel": _TITLES[part], "way": side, "who": who, "RTF": t.rtf, "WER": t.wer})
+        totals = {side: total(rows, side) for side in dict.fromkeys(row["side"] for row in rows)}
+        shown = [(side, t) for side, t in totals.items() if t.words and t.seconds and side != WORD_TIMES]
+        for rank, (side, t) in enumerate(sorted(shown, key=lambda each: each[1].rtf)):
+            who = next(name for name in _COLOURS if side.startswith(name))
+            label = side.removeprefix(who).strip() or who
+            # Names stand above and below in turn, for neighbours are often as good as each other.
+            place = {"panel": _TITLES[part], "above": rank % 2 == 0, "RTF": t.rtf, "WER": t.wer}
+            found.append({"way": side, "who": who, "label": label, **place})
     return found
 
 
@@ -307,16 +310,24 @@ def draw(results: Results, stem: Path) -> bool:
     if not shown:
         return False
     altair = needed("altair")
-    colours = altair.Scale(domain=list(_COLOURS), range=list(_COLOURS.values()))
     base = altair.Chart().encode(
         x=altair.X(
-            "RTF:Q", scale=altair.Scale(type="log", nice=False, padding=70), title="RTF: faster to the left"
+            "RTF:Q", scale=altair.Scale(type="log", nice=False, padding=60), title="RTF: faster to the left"
         ),
-        y=altair.Y("WER:Q", scale=altair.Scale(zero=False, padding=25), title="WER %: better below"),
-        color=altair.Color("who:N", title=None, scale=colours),
+        y=altair.Y("WER:Q", scale=altair.Scale(zero=True), title="WER %: better below"),
+        color=altair.Color(
+            "who:N",
+            title=None,
+            scale=altair.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())),
+        ),
     )
-    labels = base.mark_text(dy=-12, fontSize=11).encode(text="way:N")
-    panel = altair.layer(base.mark_point(filled=True, size=110, opacity=1), labels)
+    names = [
+        base.transform_filter(altair.datum.above == above)
+        .mark_text(dy=dy, fontSize=11)
+        .encode(text="label:N")
+        for above, dy in ((True, -13), (False, 15))
+    ]
+    panel = altair.layer(base.mark_point(filled=True, size=110, opacity=1), *names)
     titles = list(dict.fromkeys(point["panel"] for point in shown))
     chart = (
         panel.properties(width=430, height=280)

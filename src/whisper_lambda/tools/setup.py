@@ -22,6 +22,7 @@ MODEL = "base"  # the one tier whose weights every side can have
 OURS = "whisper-lambda"
 FASTER = "faster-whisper"
 OPENAI = "openai-whisper"
+WORD_TIMES = f"{OURS} word times"  # we, asked for the time of every word
 BATCH_SIZE = 8  # of faster-whisper's BatchedInferencePipeline
 OPENAI_CLIPS_S = (5.0, 20.0)  # length of the clips given to openai-whisper, which is slow
 COLD_S = 11.0  # seconds of audio from cold process to text

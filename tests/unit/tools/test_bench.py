@@ -10,7 +10,7 @@ from whisper_lambda.cli import bench as command
 from whisper_lambda.errors import BadOption
 from whisper_lambda.tools.bench import run, runnable
 from whisper_lambda.tools.manifest import Entry
-from whisper_lambda.tools.parts import PARTS
+from whisper_lambda.tools.parts import PARTS, _heard_before
 from whisper_lambda.tools.setup import Setup, Weights, every, fastest, shortest
 
 
@@ -83,3 +83,21 @@ def test_what_was_found_is_written_with_the_machine_it_was_found_on(setup: Setup
     assert json.loads(raw.read_text()) == results
     assert results["imports"]["machine"]["python"] == sys.version.split()[0]
     assert len(results["imports"]["whisper_lambda"]) == 3
+
+
+def test_what_full_parts_heard_is_not_heard_again() -> None:
+    def row(side: str, number: int = 0) -> dict[str, object]:
+        return {"side": side, "round": number, "set": "s", "audio": "a"}
+
+    rows = [
+        row("whisper-lambda"),
+        row("whisper-lambda", 1),
+        row("faster-whisper"),
+        row("whisper-lambda vad=off"),
+    ]
+    results = {"short": {"quick": False, "rows": rows}, "long": {"quick": True, "rows": rows}}
+
+    assert [r["side"] for r in _heard_before(results)] == [
+        "whisper-lambda vad=auto",
+        "whisper-lambda vad=off",
+    ]
