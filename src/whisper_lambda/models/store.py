@@ -316,8 +316,8 @@ def verify(installed: Installed) -> None:
     """Refuse a folder that is not, byte for byte, what its manifest says. Call before every load.
 
     Every byte is read each time: a file's size, times and inode can all be put back after a change,
-    so a remembered verdict cannot promise that no flipped byte loads. sha256 costs about 0.6 ms a
-    megabyte where the CPU has instructions for it, 0.05 s for base (docs/models.md has the figures).
+    so a remembered verdict cannot promise that no flipped byte loads. It costs 0.9 ms of processor
+    time a megabyte, 0.07 s for base (docs/models.md).
 
     Raises:
         ModelCorrupt: names the file and says what to do.

@@ -1,4 +1,5 @@
 import json
+import resource
 import socket
 import threading
 import time
@@ -9,7 +10,7 @@ from small_weights import REVISION, tier_of
 from stub_hub import StubHub, breaks_off_after, drips, says, send
 
 from whisper_lambda.config import Settings
-from whisper_lambda.errors import ModelCorrupt, ModelUnavailable
+from whisper_lambda.errors import ModelCorrupt, ModelUnavailable, StorageFull
 from whisper_lambda.models.hub import REMEMBER_S, Hub
 from whisper_lambda.models.store import Store, verify
 
@@ -71,6 +72,15 @@ def test_no_token_and_no_telemetry_leave_this_machine(settings, stub, tier, monk
     assert not [h for h in sent if "authorization" in h or "secret" in str(h)]
     assert not [p for _, p, _ in stub.requests if "telemetry" in p]
     assert not [h for h in sent if "torch/" in h["user-agent"] or "agent/" in h["user-agent"]]
+
+
+def test_the_hubs_library_is_told_to_report_nothing(settings, tier, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
+    fetched(settings, tier)
+
+    assert constants.HF_HUB_DISABLE_TELEMETRY
 
 
 def test_a_download_that_breaks_goes_on_where_it_stopped(settings, stub, tier, files):
@@ -168,8 +178,9 @@ def test_a_hub_whose_list_and_files_agree_on_other_weights_is_refused(settings, 
     wrong = files["model.bin"][:-1] + b"\xff"
     stub.files = stub.told = {**stub.files, "model.bin": wrong}
 
-    with pytest.raises(ModelCorrupt, match=r"model\.bin"):
+    with pytest.raises(ModelCorrupt, match=r"model\.bin from the hub"):
         fetched(settings, tier)
+    assert [p for p in settings.home.rglob("model.bin*") if p.is_file()] == []
 
 
 def test_a_truncated_blob_is_not_installed(settings, stub, tier, files):
@@ -227,6 +238,20 @@ def test_an_error_of_the_hub_itself_is_a_reason_about_all_tiers(settings, stub, 
         store.obtain(replace(tier, name="other", repo="people/other"))
 
     assert len(stub.requests) == asked
+
+
+def test_a_disk_that_fills_during_a_download_is_said_and_what_arrived_is_kept(settings, tier):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))  # what a full disk does
+    try:
+        with pytest.raises(StorageFull, match="no room"):
+            fetched(settings, tier)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    store = Store(settings)
+    assert store.installed() == ()
+
+    verify(store.obtain(tier))
 
 
 def test_a_body_that_is_refused_is_a_reason(settings, stub, tier):

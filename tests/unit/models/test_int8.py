@@ -162,6 +162,17 @@ def test_other_files_are_refused_with_a_reason(tmp_path, content, complaint):
         rewritten(tmp_path / "model.bin")
 
 
+@pytest.mark.parametrize("size", [0, 1, 7, 9, 17, 4_000_000_000])
+@pytest.mark.parametrize("name", ["a/weight", "a/bias"])
+def test_a_variable_whose_size_is_not_its_shapes_is_refused(tmp_path, name, size):
+    head = struct.pack("<I", 6) + int8._string("WhisperSpec") + struct.pack("<II", 3, 1)
+    variable = int8._string(name) + struct.pack("<BIIBI", 2, 2, 2, 4, size)  # 2 x 2 of fp16: 8 bytes
+    (tmp_path / "model.bin").write_bytes(head + variable + b"x" * min(size, 100))
+
+    with pytest.raises(ModelCorrupt, match="which its shape"):
+        rewritten(tmp_path / "model.bin")
+
+
 def test_bytes_after_the_model_are_refused(tmp_path, published):
     (tmp_path / "model.bin").write_bytes((published / "model.bin").read_bytes() + b"\0")
 
