@@ -1,0 +1,187 @@
+"""Recordings take turns in the engine's queue, and what nobody waits for leaves it."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from fakes import FakeEngine
+from whisper_lambda import lanes, pipeline
+from whisper_lambda.audio.vad import speech_probabilities
+from whisper_lambda.engine.batching import Batcher
+from whisper_lambda.errors import ClientGone
+from whisper_lambda.lanes import Lane
+from whisper_lambda.types import SAMPLE_RATE, Chunk, Options, Plan
+
+Question = tuple[str, int]  # key, number
+
+
+class Held:
+    """A batcher of one worker, whose batches are let through one by one."""
+
+    def __init__(self, largest: int = 4) -> None:
+        self.batches: list[list[Question]] = []
+        self.gate = threading.Semaphore(0)
+        self.batcher: Batcher[Question, Question] = Batcher(
+            self._answer, lambda q: q[0], workers=1, largest=largest
+        )
+        self.threads = ThreadPoolExecutor(64)
+        self.asked = 0
+
+    def _answer(self, questions: Sequence[Question]) -> Sequence[Question]:
+        self.batches.append(list(questions))
+        self.gate.acquire()
+        return questions
+
+    def ask(self, lane: Lane, *questions: Question) -> list[Future[Question]]:
+        """Put questions into the queue, in this order."""
+        futures = []
+        for question in questions:
+            futures.append(self.threads.submit(lanes.context_of(lane).run, self.batcher.ask, question))
+            self.asked += 1
+            self.wait(lambda: self._seen() >= self.asked)
+        return futures
+
+    def _seen(self) -> int:
+        waiting = sum(map(len, self.batcher._waiting.values()))
+        return waiting + sum(map(len, self.batches))
+
+    def wait(self, true: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 5
+        while not true():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    def finish(self) -> None:
+        self.gate.release(1000)
+        self.batcher.close()
+        self.threads.shutdown()
+
+
+@pytest.fixture
+def held():
+    held = Held()
+    yield held
+    held.finish()
+
+
+def test_a_short_recording_waits_for_one_batch_of_a_long_one(held: Held) -> None:
+    held.ask(Lane(), *[("long", n) for n in range(20)])
+    held.ask(Lane(), ("short", 0))
+    held.gate.release()  # the batch under way when the short one came
+    held.wait(lambda: len(held.batches) == 2)
+
+    assert held.batches[1] == [("short", 0)]
+
+
+def test_recordings_share_batches_evenly(held: Held) -> None:
+    held.ask(Lane(), ("a", 0))  # occupies the worker
+    held.ask(Lane(), *[("k", n) for n in range(6)])
+    held.ask(Lane(), *[("k", 100 + n) for n in range(6)])
+    held.gate.release(3)
+    held.wait(lambda: len(held.batches) == 4)
+
+    assert held.batches[1:] == [
+        [("k", 0), ("k", 100), ("k", 1), ("k", 101)],
+        [("k", 2), ("k", 102), ("k", 3), ("k", 103)],
+        [("k", 4), ("k", 104), ("k", 5), ("k", 105)],
+    ]
+
+
+def test_one_recording_is_answered_in_its_order(held: Held) -> None:
+    held.ask(Lane(), *[("k", n) for n in range(9)])
+    held.gate.release(3)
+    held.wait(lambda: len(held.batches) == 3)
+
+    assert [q for batch in held.batches for q in batch] == [("k", n) for n in range(9)]
+
+
+def test_no_lane_is_passed_over_for_ever(held: Held) -> None:
+    held.ask(Lane(), ("a", 0))
+    crowd = [Lane() for _ in range(5)]
+    for lane in crowd:
+        held.ask(lane, *[("crowd", n) for n in range(4)])
+    held.ask(Lane(), ("alone", 0))
+    held.gate.release(6)
+    held.wait(lambda: len(held.batches) == 7)
+
+    assert [("alone", 0)] in held.batches
+
+
+def test_what_is_left_is_not_decoded(held: Held) -> None:
+    lane = Lane()
+    held.ask(Lane(), ("a", 0))
+    given_up = held.ask(lane, ("k", 1), ("k", 2))
+    other = held.ask(Lane(), ("k", 3))
+    lane.leave()
+    held.gate.release(2)
+
+    assert other[0].result(5) == ("k", 3)
+    assert all(isinstance(f.exception(5), ClientGone) for f in given_up)
+    assert held.batches == [[("a", 0)], [("k", 3)]]
+
+
+def test_a_left_lane_asks_nothing_more(held: Held) -> None:
+    lane = Lane(parent := Lane())
+    parent.leave()
+
+    with pytest.raises(ClientGone):
+        lanes.context_of(lane).run(held.batcher.ask, ("k", 0))
+
+
+def test_questions_without_a_lane_are_each_their_own(held: Held) -> None:
+    held.ask(Lane(), ("a", 0))
+    futures = [held.threads.submit(held.batcher.ask, ("k", n)) for n in range(3)]
+    held.gate.release(2)
+
+    assert [f.result(5) for f in futures] == [("k", 0), ("k", 1), ("k", 2)]
+
+
+def silence(seconds: float) -> Chunk:
+    return Chunk(np.zeros(int(seconds * SAMPLE_RATE), np.float32), 0.0)
+
+
+def test_the_line_gives_each_recording_a_lane_of_its_own() -> None:
+    seen: list[Lane | None] = []
+    engine = FakeEngine(began=lambda: seen.append(lanes.current()))
+    plan = Plan(chunks=(silence(1), silence(1)), options=Options(language="es"), duration=2.0)
+    for _ in range(2):
+        list(pipeline.results(plan, engine=engine))
+
+    assert None not in seen
+    assert seen[0] is seen[1] is not seen[2] is seen[3]
+
+
+def test_leaving_the_request_leaves_its_recording() -> None:
+    request = Lane()
+    recording: list[Lane | None] = []
+    engine = FakeEngine(began=lambda: recording.append(lanes.current()))
+    plan = Plan(chunks=(silence(1), silence(1)), options=Options(language="es"), duration=2.0)
+    lanes.context_of(request).run(lambda: list(pipeline.results(plan, engine=engine)))
+    request.leave()
+
+    assert recording[0] is not request
+    assert recording[0] and recording[0].left
+
+
+def test_closing_the_results_leaves_the_recording() -> None:
+    recording: list[Lane | None] = []
+    engine = FakeEngine(began=lambda: recording.append(lanes.current()))
+    plan = Plan(chunks=(silence(1),) * 40, options=Options(language="es"), duration=40.0)
+    results = pipeline.results(plan, engine=engine)
+    next(results)
+    assert recording[0] and not recording[0].left
+    results.close()
+
+    assert recording[0].left
+
+
+def test_finding_voices_stops_when_nobody_waits() -> None:
+    lane = Lane()
+    lane.leave()
+
+    with pytest.raises(ClientGone):
+        lanes.context_of(lane).run(speech_probabilities, np.zeros(SAMPLE_RATE, np.float32))
