@@ -11,9 +11,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
+from whisper_lambda import lanes
 from whisper_lambda.audio import chunking
 from whisper_lambda.errors import UnknownLanguage
+from whisper_lambda.lanes import Lane
 from whisper_lambda.ports import Engine
 from whisper_lambda.transcript.stitch import stitch
 from whisper_lambda.types import (
@@ -82,16 +85,21 @@ def results(plan: Plan, *, engine: Engine) -> Generator[ChunkResult]:
         yield from (transcribe_chunk(c, plan.options, engine=engine) for c in plan.chunks)
         return
     waiting: deque[Future[ChunkResult]] = deque()
+    lane = Lane(lanes.current())
+    context = lanes.context_of(lane)
     with ThreadPoolExecutor(min(AHEAD, len(plan.chunks)), thread_name_prefix="chunk") as threads:
         try:
             for chunk in plan.chunks:
-                waiting.append(threads.submit(transcribe_chunk, chunk, plan.options, engine=engine))
+                call = partial(transcribe_chunk, chunk, plan.options, engine=engine)
+                # A context cannot be entered by two threads: each gets a copy.
+                waiting.append(threads.submit(context.copy().run, call))
                 if len(waiting) >= AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)  # the reader left, or a chunk failed
+        finally:  # the reader left, or a chunk failed: what is not begun is given up
+            lane.leave()
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def transcribe_chunk(chunk: Chunk, options: Options, *, engine: Engine) -> ChunkResult:

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_lambda import lanes
 from whisper_lambda.audio.sandbox import DecoderPool, Order
 from whisper_lambda.errors import AudioTooLarge, BadAudio, EmptyAudio, NoAudioStream, StorageFull
 from whisper_lambda.types import SAMPLE_RATE, Decoded, Samples
@@ -148,6 +149,7 @@ def _mixed(
         louder, replaced = -1, 0
         try:
             for block in decoders.blocks(file, order, timeout_s=limits.timeout_s, warn=warn):
+                lanes.stay()
                 _tidy(block)
                 mixed, louder = _downmixed(block, louder)
                 replaced += block.shape[1] if louder >= 0 else 0

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_lambda import lanes
 from whisper_lambda.types import SAMPLE_RATE, Samples, Span
 
 FRAME = 512  # samples: 32 ms
@@ -48,6 +49,7 @@ def speech_probabilities(samples: Samples) -> Probabilities:
     state = np.zeros((2, stripes, 128), np.float32)
     heard = np.zeros((stripes, length), np.float32)
     for step in range(-WARM_UP if stripes > 1 else 0, length):
+        lanes.stay()
         at = starts + step
         inside = (at >= 0) & (at < count)
         frame = np.where(inside[:, None], frames[np.clip(at, 0, count - 1)], np.float32(0))

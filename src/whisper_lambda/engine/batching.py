@@ -1,18 +1,22 @@
 """Questions from many threads in, decode batches out.
 
 A batch holds questions of one key only, and its keys make a question's answer independent of what
-shares its batch: same window, same rung, same prompt length. Oldest first, so nobody starves.
+shares its batch: same window, same rung, same prompt length. Lanes (recordings) take turns, oldest
+question first in each: a short recording waits for one batch, not for a long one's end.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
+from itertools import zip_longest
 from typing import Generic, TypeVar
 
-from whisper_lambda.errors import EngineFailed
+from whisper_lambda import lanes
+from whisper_lambda.errors import ClientGone, EngineFailed
+from whisper_lambda.lanes import Lane
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -33,7 +37,7 @@ class Batcher(Generic[Q, A]):
         self._answer = answer
         self._key = key
         self._largest = largest
-        self._waiting: deque[tuple[Q, Future[A]]] = deque()
+        self._waiting: OrderedDict[Lane, deque[tuple[Q, Future[A]]]] = OrderedDict()  # next turn first
         self._changed = threading.Condition()
         self._idle = 0
         self._closed = False
@@ -47,14 +51,16 @@ class Batcher(Generic[Q, A]):
         """Wait for the answer.
 
         Raises:
+            ClientGone: the current lane was left before the question's turn.
             EngineFailed: the batcher is closed.
             Exception: whatever `answer` raised for the batch.
         """
+        lanes.stay()
         future: Future[A] = Future()
         with self._changed:
             if self._closed:
                 raise EngineFailed("the model was unloaded; ask again")
-            self._waiting.append((question, future))
+            self._waiting.setdefault(lanes.current() or Lane(), deque()).append((question, future))
             self._changed.notify()
         return future.result()
 
@@ -68,7 +74,7 @@ class Batcher(Generic[Q, A]):
 
     def _work(self) -> None:
         while batch := self._next():
-            questions = [q for q, _ in batch]
+            questions = [question for question, _ in batch]
             try:
                 answers = self._answer(questions)
             except BaseException as error:  # noqa: BLE001 - handed to everyone who waits for it
@@ -79,22 +85,44 @@ class Batcher(Generic[Q, A]):
                 future.set_result(given)
 
     def _next(self) -> list[tuple[Q, Future[A]]]:
-        """Wait for questions; take the oldest and its like, leaving idle workers their share."""
+        """Wait for questions; take the next lane's oldest and its like, leaving idle workers their share."""
         with self._changed:
             self._idle += 1
-            while not self._waiting and not self._closed:
-                self._changed.wait()
-            batch = self._take(sharing=self._idle) if self._waiting else []
+            batch: list[tuple[Q, Future[A]]] = []
+            while not batch and not (self._closed and not self._waiting):
+                self._drop_left()
+                if self._waiting:
+                    batch = self._take(sharing=self._idle)
+                elif not self._closed:
+                    self._changed.wait()
             self._idle -= 1
             return batch
 
+    def _drop_left(self) -> None:
+        """Give up the questions nobody waits for."""
+        for lane in [lane for lane in self._waiting if lane.left]:
+            for _, future in self._waiting.pop(lane):
+                future.set_exception(ClientGone("the recording was given up before its turn"))
+
     def _take(self, sharing: int) -> list[tuple[Q, Future[A]]]:
-        key = self._key(self._waiting[0][0])
-        alike = [entry for entry in self._waiting if self._key(entry[0]) == key]
+        key = self._key(next(iter(self._waiting.values()))[0][0])
+        alike = list(self._in_turns(key))
         # Another key in the queue keeps the other workers busy; else they want part of this one.
-        others = len(self._waiting) > len(alike)
+        others = sum(map(len, self._waiting.values())) > len(alike)
         fair = len(alike) if others else -(-len(alike) // sharing)
         taken = alike[: min(self._largest, fair)]
-        gone = {id(future) for _, future in taken}
-        self._waiting = deque(e for e in self._waiting if id(e[1]) not in gone)
-        return taken
+        gone = {id(future) for _, (_, future) in taken}
+        for lane in dict.fromkeys(lane for lane, _ in taken):  # served: behind the others
+            left = deque(e for e in self._waiting.pop(lane) if id(e[1]) not in gone)
+            if left:
+                self._waiting[lane] = left
+        return [entry for _, entry in taken]
+
+    def _in_turns(self, key: Hashable) -> Iterator[tuple[Lane, tuple[Q, Future[A]]]]:
+        """Yield the waiting questions of a key: each lane's oldest, then each lane's next, and so on."""
+        of_lanes = [
+            [(lane, entry) for entry in waiting if self._key(entry[0]) == key]
+            for lane, waiting in self._waiting.items()
+        ]
+        for turn in zip_longest(*of_lanes):
+            yield from (entry for entry in turn if entry is not None)

@@ -68,13 +68,13 @@ def held():
     held.finish()
 
 
-def test_a_short_recording_waits_for_one_batch_of_a_long_one(held: Held) -> None:
+def test_a_short_recording_waits_for_one_turn_of_a_long_one(held: Held) -> None:
     held.ask(Lane(), *[("long", n) for n in range(20)])
     held.ask(Lane(), ("short", 0))
-    held.gate.release()  # the batch under way when the short one came
-    held.wait(lambda: len(held.batches) == 2)
+    held.gate.release(2)  # the batch under way when the short one came, and the long one's next
+    held.wait(lambda: len(held.batches) == 3)
 
-    assert held.batches[1] == [("short", 0)]
+    assert held.batches[2] == [("short", 0)]
 
 
 def test_recordings_share_batches_evenly(held: Held) -> None:
@@ -164,7 +164,8 @@ def test_leaving_the_request_leaves_its_recording() -> None:
     request.leave()
 
     assert recording[0] is not request
-    assert recording[0] and recording[0].left
+    assert recording[0]
+    assert recording[0].left
 
 
 def test_closing_the_results_leaves_the_recording() -> None:
@@ -173,7 +174,8 @@ def test_closing_the_results_leaves_the_recording() -> None:
     plan = Plan(chunks=(silence(1),) * 40, options=Options(language="es"), duration=40.0)
     results = pipeline.results(plan, engine=engine)
     next(results)
-    assert recording[0] and not recording[0].left
+    assert recording[0]
+    assert not recording[0].left
     results.close()
 
     assert recording[0].left

@@ -1,0 +1,57 @@
+"""Whose work this is: one lane a recording, so that turns are fair and abandoned work stops.
+
+A lane travels in a context variable, not in arguments: it changes when something is decoded, and
+never what comes out, so it has no place among the options.
+"""
+
+from __future__ import annotations
+
+from contextvars import Context, ContextVar, copy_context
+
+from whisper_lambda.errors import ClientGone
+
+
+class Lane:
+    """One recording's place in the engine's queue. Leaving it gives up what has not begun."""
+
+    __slots__ = ("__weakref__", "_left", "_parent")
+
+    def __init__(self, parent: Lane | None = None) -> None:
+        """Open a lane; one with a parent is left when the parent is."""
+        self._left = False
+        self._parent = parent
+
+    @property
+    def left(self) -> bool:
+        """Whether nobody waits for this recording any more."""
+        return self._left or (self._parent is not None and self._parent.left)
+
+    def leave(self) -> None:
+        """Give up what has not begun; what is being decoded runs to its end and is thrown away."""
+        self._left = True
+
+
+_CURRENT: ContextVar[Lane | None] = ContextVar("whisper_lambda_lane", default=None)
+
+
+def current() -> Lane | None:
+    """Return the lane of the work this thread does, if it was given one."""
+    return _CURRENT.get()
+
+
+def context_of(lane: Lane) -> Context:
+    """Return a copy of this context in which `lane` is the current one."""
+    context = copy_context()
+    context.run(_CURRENT.set, lane)
+    return context
+
+
+def stay() -> None:
+    """Return at once while somebody waits for the current work.
+
+    Raises:
+        ClientGone: nobody does; long steps call this between their parts.
+    """
+    lane = _CURRENT.get()
+    if lane is not None and lane.left:
+        raise ClientGone("nobody waits for this recording any more")
