@@ -340,7 +340,7 @@ def within(seconds: float, call: Callable[[], T]) -> T:
     """
     task = _Task(call)
     if not task.wait(seconds):
-        raise TimeoutError(f"no answer within {seconds:g} s")
+        raise TimeoutError(f"no answer within {seconds:.1f} s")
     result: T = task.result()
     return result
 

@@ -1,4 +1,5 @@
 import random
+import socket
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -133,6 +134,23 @@ def test_while_a_stand_in_is_loaded_no_request_waits_for_a_network(operators, pu
     assert "small" in before
     assert asked == before
     assert first == second
+
+
+def test_a_hub_that_never_answers_delays_one_request_by_one_time_out_and_no_other(operators, published):
+    put_in_folder(operators.model_dir, "base", published)
+    waits = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        settings = replace(operators, hub=True, hub_endpoint=endpoint, hub_timeout_s=0.5)
+        for router in (Router(settings, Loader()), Router(settings, Loader())):  # the second: another start
+            for _ in range(2):
+                started = time.monotonic()
+                assert served(router).served == "base"
+                waits.append(time.monotonic() - started)
+            router.close()
+
+    assert waits[0] < 1.5
+    assert max(waits[1:]) < 0.3
 
 
 def test_english_only_is_never_served_for_a_wish_of_more_languages(having, load):
