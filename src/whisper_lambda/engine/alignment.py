@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,8 @@ def timed_words(
     """
     merged = _with_punctuation(words)
     loud = loud_frames(samples)
-    duration = len(samples) / SAMPLE_RATE
+    # Down to a whole millisecond, so that rounding leaves every word inside.
+    duration = math.floor(len(samples) * 1000 / SAMPLE_RATE) / 1000
     timed, at, earliest = [], 0, 0.0
     for text, count in merged:
         inside = slice(at, at + count)
@@ -77,7 +78,8 @@ def _with_punctuation(words: Sequence[tuple[str, int]]) -> list[tuple[str, int]]
     opening: tuple[str, int] | None = None
     for text, count in words:
         bare = text.strip()
-        if bare and joined and all(c in CLOSING for c in bare) and not text.startswith(" "):
+        closes = bare and all(c in CLOSING for c in bare) and not text.startswith(" ")
+        if closes and joined and not opening:
             joined[-1] = (joined[-1][0] + text, joined[-1][1] + count)
         elif bare and all(c in OPENING for c in bare):
             opening = (opening[0] + text, opening[1] + count) if opening else (text, count)
@@ -128,8 +130,3 @@ def _runs(inside: NDArray[np.bool_], gap: int) -> Iterator[tuple[int, int]]:
     breaks = np.flatnonzero(np.diff(frames) > gap)
     for a, b in zip((0, *(breaks + 1)), (*breaks, len(frames) - 1), strict=True):
         yield int(frames[a]), int(frames[b]) + 1
-
-
-def shifted(word: Word, seconds: float) -> Word:
-    """Return the word, `seconds` later."""
-    return replace(word, start=word.start + seconds, end=word.end + seconds)
