@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from whisper_lambda.tools.manifest import Utterance
-from whisper_lambda.tools.wordtimes import first_words, share_near
-from whisper_lambda.types import Word
+from whisper_lambda.tools.wordtimes import first_words, onset_s, share_near
+from whisper_lambda.types import SAMPLE_RATE, Word
 
 pytest.importorskip("jiwer", reason="scoring needs the extra `bench`")
 
@@ -48,3 +49,15 @@ def test_an_utterance_whose_first_word_was_not_heard_is_left_out() -> None:
 def test_nothing_heard_gives_nothing() -> None:
     assert first_words((), UTTERANCES, "en") == ()
     assert share_near(()) == 0.0
+
+
+def test_the_voice_is_found_after_the_silence_it_was_cut_with() -> None:
+    random = np.random.default_rng(3)
+    voice = random.standard_normal(SAMPLE_RATE).astype(np.float32) * 0.1
+    quiet = random.standard_normal(SAMPLE_RATE).astype(np.float32) * 0.0005
+    samples = np.concatenate([quiet, quiet[: SAMPLE_RATE // 2], voice])
+    samples[SAMPLE_RATE + 1000] = 0.9  # a click is no voice
+
+    assert onset_s(samples, Utterance(1.0, 2.5, "x")) == pytest.approx(0.5, abs=0.02)
+    assert onset_s(samples, Utterance(1.5, 2.5, "x")) == pytest.approx(0.0, abs=0.02)
+    assert onset_s(samples, Utterance(1.0, 1.01, "x")) == 0.0
