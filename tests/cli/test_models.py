@@ -13,7 +13,7 @@ import pytest
 from whisper_lambda.cli import run
 from whisper_lambda.models import sources
 from whisper_lambda.models.catalogue import TIERS, tier
-from whisper_lambda.models.store import Installed, InstalledFile, render_manifest
+from whisper_lambda.models.manifest import Installed, InstalledFile, render_manifest
 
 
 def write_model(folder, name, content=b"weights") -> None:

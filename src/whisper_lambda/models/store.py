@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -21,57 +20,34 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import ModelCorrupt, ModelUnavailable, StorageFull
-from whisper_lambda.models import catalogue, int8, sources
+from whisper_lambda.models import int8, sources
 from whisper_lambda.models.beside import check_beside
 from whisper_lambda.models.catalogue import Tier
 from whisper_lambda.models.hub import REMEMBER_S, Hub
+from whisper_lambda.models.manifest import (
+    MANIFEST,
+    Installed,
+    InstalledFile,
+    corrupt,
+    read_manifest,
+    render_manifest,
+    sha256_of,
+    verify,
+)
 from whisper_lambda.models.sources import Fetched, Progress, quiet
 
-MANIFEST = "manifest.json"
+__all__ = ["Installed", "Store", "check_published", "verify"]
+
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,99}")
 _ENGLISH_VOCABULARY = 51_864  # tokens; a model with more speaks more than English
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST})
-
-
-@dataclass(frozen=True, slots=True)
-class InstalledFile:
-    """One file of an installed model, as it was when it was written."""
-
-    name: str
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """A model in a folder, with everything the manifest beside it promises."""
-
-    name: str  # tier, or the folder's name for a model of the operator's own
-    path: Path
-    mel_bins: int
-    english_only: bool
-    origin: str
-    revision: str
-    files: tuple[InstalledFile, ...]
-
-    @property
-    def digest(self) -> str:
-        """Name of exactly these bytes: the same on every machine, another for any other weights."""
-        lines = "".join(f"{f.sha256} {f.name}\n" for f in sorted(self.files, key=lambda f: f.name))
-        return hashlib.sha256(lines.encode()).hexdigest()
-
-    @property
-    def bytes(self) -> int:
-        """What it takes on disk."""
-        return sum(f.bytes for f in self.files)
 
 
 class Store:
@@ -93,7 +69,7 @@ class Store:
             if folder is not None and (folder / MANIFEST).is_file():
                 installed = read_manifest(folder)
                 if installed.name != name:
-                    raise _corrupt(name, folder, f"holds the model {installed.name}")
+                    raise corrupt(name, folder, f"holds the model {installed.name}")
                 return installed
         return None
 
@@ -304,86 +280,12 @@ def check_published(fetched: Fetched, tier: Tier) -> None:
     for file in tier.files:
         if file.name not in fetched.parts:
             raise ModelCorrupt(f"{fetched.origin} lacks {file.name}")
-        seen = _sha256(fetched.parts[file.name])
+        seen = sha256_of(fetched.parts[file.name])
         if file.sha256 and seen != file.sha256:
             raise ModelCorrupt(
                 f"{file.name} from {fetched.origin} is not the published one: "
                 f"its sha256 is {seen}, it should be {file.sha256}"
             )
-
-
-def verify(installed: Installed) -> None:
-    """Refuse a folder that is not, byte for byte, what its manifest says. Call before every load.
-
-    Every byte is read each time: a file's size, times and inode can all be put back after a change,
-    so a remembered verdict cannot promise that no flipped byte loads. It costs 0.9 ms of processor
-    time a megabyte, 0.07 s for base (docs/models.md).
-
-    Raises:
-        ModelCorrupt: names the file and says what to do.
-    """
-    if read_manifest(installed.path) != installed:
-        raise _corrupt(installed.name, installed.path / MANIFEST, "was changed")
-    expected = {f.name for f in installed.files} | {MANIFEST}
-    if extra := sorted(p.name for p in installed.path.iterdir() if p.name not in expected):
-        # CTranslate2 prefers some file names over others: a stray one could replace a verified one
-        raise _corrupt(installed.name, installed.path / extra[0], "does not belong there")
-    for file in installed.files:
-        path = installed.path / file.name
-        if not path.is_file():
-            raise _corrupt(installed.name, path, "is missing")
-        if path.stat().st_size != file.bytes or _sha256((path,)) != file.sha256:
-            raise _corrupt(installed.name, path, "is not the file that was installed")
-
-
-def _corrupt(name: str, path: Path, what: str) -> ModelCorrupt:
-    if catalogue.find(name):
-        cure = f"run: whisper-lambda models pull {name} --force (or copy the folder again, if it is yours)"
-    else:
-        cure = f"run: whisper-lambda models rm {name} (or copy the folder again, if it is yours)"
-    return ModelCorrupt(f"{path} {what}; nothing was loaded; {cure}")
-
-
-def render_manifest(installed: Installed) -> bytes:
-    """Return the manifest's bytes: one way to write it, so that any changed byte shows."""
-    body: dict[str, Any] = {
-        "name": installed.name,
-        "mel_bins": installed.mel_bins,
-        "english_only": installed.english_only,
-        "origin": installed.origin,
-        "revision": installed.revision,
-        "recipe": int8.RECIPE,
-        "files": {f.name: {"bytes": f.bytes, "sha256": f.sha256} for f in installed.files},
-    }
-    seal = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    return (json.dumps({**body, "seal": seal}, indent=1, sort_keys=True) + "\n").encode()
-
-
-def read_manifest(folder: Path) -> Installed:
-    """Return what the manifest in `folder` promises.
-
-    Raises:
-        ModelCorrupt: it is not byte for byte a manifest we would write.
-    """
-    path = folder / MANIFEST
-    try:
-        raw = path.read_bytes()
-        body = json.loads(raw)
-        installed = Installed(
-            name=body["name"],
-            path=folder,
-            mel_bins=body["mel_bins"],
-            english_only=body["english_only"],
-            origin=body["origin"],
-            revision=body["revision"],
-            files=tuple(InstalledFile(n, f["bytes"], f["sha256"]) for n, f in body["files"].items()),
-        )
-        sound = render_manifest(installed) == raw
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as cause:
-        raise _corrupt(folder.name, path, "cannot be read") from cause
-    if not sound:
-        raise _corrupt(installed.name, path, "was changed, or was written by another version")
-    return installed
 
 
 def _convert(fetched: Fetched, folder: Path, name: str, revision: str) -> Installed:
@@ -414,22 +316,13 @@ def _durable(path: Path, write: Callable[[IO[bytes]], object]) -> InstalledFile:
         write(out)
         out.flush()
         os.fsync(out.fileno())
-    return InstalledFile(path.name, path.stat().st_size, _sha256((path,)))
+    return InstalledFile(path.name, path.stat().st_size, sha256_of((path,)))
 
 
 def _copy(parts: tuple[Path, ...], out: IO[bytes]) -> None:
     for part in parts:
         with part.open("rb") as source:
             shutil.copyfileobj(source, out, 1 << 20)
-
-
-def _sha256(parts: tuple[Path, ...]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        with part.open("rb") as source:
-            while block := source.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _stamps(parts: tuple[Path, ...]) -> tuple[int, ...]:

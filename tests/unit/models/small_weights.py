@@ -9,7 +9,7 @@ from pathlib import Path
 
 from whisper_lambda.models import int8
 from whisper_lambda.models.catalogue import Tier, WeightsFile
-from whisper_lambda.models.store import Installed, InstalledFile, render_manifest
+from whisper_lambda.models.manifest import Installed, InstalledFile, render_manifest
 from whisper_lambda.tools.random_weights import Shape, write_random_model
 
 SHAPE = Shape(width=8, heads=2, encoder_layers=1, decoder_layers=2, vocabulary=100)

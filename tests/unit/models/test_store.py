@@ -16,7 +16,8 @@ from small_weights import put_in_folder, tier_of, write_published
 
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import ModelCorrupt, ModelUnavailable, StorageFull
-from whisper_lambda.models.store import Store, read_manifest, render_manifest, verify
+from whisper_lambda.models.manifest import read_manifest, render_manifest
+from whisper_lambda.models.store import Store, verify
 from whisper_lambda.tools.random_weights import Shape, write_random_model
 
 INSTALL = """
