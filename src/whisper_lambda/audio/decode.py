@@ -272,12 +272,8 @@ def _opened(source: Source, limits: Limits, scratch: Path | None) -> Iterator[in
             file = os.dup(source.fileno())
         else:
             file = _spooled(iter(lambda: source.read(1 << 20), b""), limits, scratch)
-    except FileNotFoundError as cause:
-        raise BadAudio(f"there is no file {str(source)!r}") from cause
-    except IsADirectoryError as cause:
-        raise BadAudio(f"{str(source)!r} is a folder, not a file") from cause
-    except PermissionError as cause:
-        raise BadAudio(f"{str(source)!r} may not be read: permission denied") from cause
+    except OSError as cause:
+        raise BadAudio(f"cannot read {getattr(source, 'name', 'the upload')}: {cause.strerror}") from cause
     try:
         size = os.fstat(file).st_size
         if size == 0:
@@ -298,23 +294,32 @@ def _in_memory(content: bytes, limits: Limits, scratch: Path | None) -> int:
     _check_size(len(content), limits)
     if len(content) > _IN_MEMORY or not hasattr(os, "memfd_create"):
         return _spooled(iter([content]), limits, scratch)
-    file = os.memfd_create("recording")
-    _write(file, content)
+    with _room("memory"):
+        file = os.memfd_create("recording")
+        _write(file, content)
     return file
 
 
 def _spooled(pieces: Iterator[bytes], limits: Limits, scratch: Path | None) -> int:
     """Write pieces to a file that has no name, so that nothing is left of it whatever happens."""
-    try:
-        with tempfile.TemporaryFile(dir=scratch, buffering=0) as nameless:
-            size = 0
-            for piece in pieces:
-                size += len(piece)
-                _check_size(size, limits)
+    where = scratch or tempfile.gettempdir()
+    with _room(where):
+        nameless = tempfile.TemporaryFile(dir=scratch, buffering=0)  # noqa: SIM115
+    with nameless:
+        size = 0
+        for piece in pieces:
+            size += len(piece)
+            _check_size(size, limits)
+            with _room(where):
                 _write(nameless.fileno(), piece)
-            return os.dup(nameless.fileno())
+        return os.dup(nameless.fileno())
+
+
+@contextmanager
+def _room(where: Path | str) -> Iterator[None]:
+    try:
+        yield
     except OSError as cause:
-        where = scratch or tempfile.gettempdir()
         raise StorageFull(f"no room for the upload in {where}: {cause.strerror}") from cause
 
 

@@ -93,7 +93,11 @@ def main() -> NoReturn:
 
 
 def _fork(order: dict[str, Any], passed: list[int], running: set[int]) -> int:
-    pid = os.fork()
+    """Start a decoder and return its pid, or -1: those already at work must not pay for this one."""
+    try:
+        pid = os.fork()
+    except OSError:
+        pid = -1
     if pid == 0:
         try:
             session, source = passed
@@ -102,7 +106,8 @@ def _fork(order: dict[str, Any], passed: list[int], running: set[int]) -> int:
             decode_one(order, source, socket.socket(fileno=0))
         finally:
             os._exit(0)
-    running.add(pid)
+    if pid > 0:
+        running.add(pid)
     for descriptor in passed:
         os.close(descriptor)
     return pid

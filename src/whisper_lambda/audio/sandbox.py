@@ -126,6 +126,9 @@ class DecoderPool:
             DecoderFailed: no decoder could be started.
         """
         starter, pid, session = self._fork(source, order)
+        if pid < 0:
+            session.close()
+            raise DecoderFailed("this machine can start no further process; try again later")
         ended = False
         try:
             yield from _received(session, order, _Deadline(timeout_s), warn)
@@ -194,7 +197,7 @@ class _Starter:
             return tuple(self._greeting()["missing"])
 
     def fork(self, session: int, source: int, order: Order) -> int:
-        """Return the pid of a new decoder that answers at `session`."""
+        """Return the pid of a new decoder that answers at `session`; -1 where the system has no room."""
         with self._lock, _lost_is_failure():
             self._greeting()
             socket.send_fds(self._control, [json.dumps(asdict(order)).encode()], [session, source])
@@ -260,8 +263,10 @@ class _Deadline:
         self.left = seconds
 
     def receive(self, peer: socket.socket, into: memoryview) -> int:
+        if self.left <= 0:
+            raise TimeoutError
         started = time.monotonic()
-        peer.settimeout(max(self.left, 0.001))
+        peer.settimeout(self.left)
         try:
             return peer.recv_into(into)
         finally:

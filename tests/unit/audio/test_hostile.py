@@ -68,13 +68,16 @@ def test_an_attack_is_refused_in_half_a_second(name, way, tmp_path, decoders, li
     path.write_bytes(content)
     limits = replace(limits, max_seconds=30.0)
     decoders.missing_limits()  # waits until it is warm
-    started = time.perf_counter()
+    times = []
 
-    with pytest.raises(error) as refusal:
-        decode(content if way == "bytes" else path, limits, decoders)
+    for _ in range(3):  # what it costs is the quickest; the others say how busy the machine is
+        started = time.perf_counter()
+        with pytest.raises(error) as refusal:
+            decode(content if way == "bytes" else path, limits, decoders)
+        times.append(time.perf_counter() - started)
 
-    assert time.perf_counter() - started < 0.5
-    assert type(refusal.value) is error
+        assert type(refusal.value) is error
+    assert min(times) < 0.5
 
 
 PRICE = """

@@ -13,7 +13,7 @@ import pytest
 from recordings import encoded, speechlike, wav
 
 from whisper_lambda.audio.decode import Limits, decode, decode_blocks
-from whisper_lambda.audio.sandbox import DecoderPool
+from whisper_lambda.audio.sandbox import PROGRAM, DecoderPool
 from whisper_lambda.errors import BadAudio, DecoderFailed, DecodeTimeout
 
 DYING = Path(__file__).with_name("dying_decoder.py")
@@ -187,7 +187,7 @@ PARENT = """
     import sys, threading, time
     from pathlib import Path
     from whisper_lambda.audio.decode import Limits, decode
-    from whisper_lambda.audio.sandbox import DecoderPool
+    from whisper_lambda.audio.sandbox import PROGRAM, DecoderPool
 
     pool = DecoderPool(1, program=Path(sys.argv[1]))
     limits = Limits(max_seconds=60.0, max_bytes=1000, timeout_s=60.0)
@@ -328,10 +328,10 @@ def test_a_decoder_that_does_not_start_is_not_the_files_fault(tmp_path, limits):
 
 
 def test_a_slow_reader_is_not_a_slow_decoder(decoders, limits):
-    slow = replace(limits, timeout_s=0.5)
+    slow = replace(limits, timeout_s=1.0)
     count = 0
     for block in decode_blocks(wav(speechlike(8.0)), slow, decoders):
-        time.sleep(0.1)
+        time.sleep(0.2)
         count += len(block)
     assert count == 8 * 16_000
 
@@ -340,6 +340,25 @@ def test_linux_offers_every_limit(decoders):
     if sys.platform != "linux":
         pytest.skip("other systems may lack some; doctor says which")
     assert decoders.missing_limits() == ()
+
+
+@linux
+def test_a_machine_without_room_for_a_process_says_so_and_harms_nobody(limits, tmp_path):
+    full = tmp_path / "full.py"
+    full.write_text(
+        "import errno, os, runpy, sys\n"
+        "def no_room():\n"
+        "    raise OSError(errno.EAGAIN, 'no room')\n"
+        "os.fork = no_room\n"
+        f"runpy.run_path({str(PROGRAM)!r}, run_name='__main__')\n"
+    )
+    pool = DecoderPool(1, program=full)
+    starter = started(pool)
+    for _ in range(2):
+        with pytest.raises(DecoderFailed, match="no further process"):
+            decode(wav(speechlike(1.0)), limits, pool)
+    assert alive(starter)
+    pool.close()
 
 
 def test_a_limit_of_address_space_is_per_order(decoders):
