@@ -74,14 +74,14 @@ class Batcher(Generic[Q, A]):
 
     def _work(self) -> None:
         while batch := self._next():
-            questions = [question for question, _ in batch]
             try:
-                answers = self._answer(questions)
+                answers = self._answer([question for question, _ in batch])
+                answered = list(zip(batch, answers, strict=True))
             except BaseException as error:  # noqa: BLE001 - handed to everyone who waits for it
                 for _, future in batch:
                     future.set_exception(error)
                 continue
-            for (_, future), given in zip(batch, answers, strict=True):
+            for (_, future), given in answered:
                 future.set_result(given)
 
     def _next(self) -> list[tuple[Q, Future[A]]]:
