@@ -73,7 +73,7 @@ def main() -> NoReturn:
     """Serve orders until the other side of descriptor 0 is gone, then end every child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     av.logging.set_level(av.logging.PANIC)
-    missing = _limit("RLIMIT_CORE", 0) + _limit("RLIMIT_FSIZE", 0) + _limit("RLIMIT_NOFILE", 16)
+    missing = _missing_limits()
     control = socket.socket(fileno=0)
     gc.freeze()
     running: set[int] = set()
@@ -136,21 +136,40 @@ def decode_one(order: dict[str, Any], source: int, session: socket.socket) -> No
         _text(session, FAILURE, f"unreadable\n{_words(cause)}")
 
 
-def confine(order: dict[str, Any]) -> None:
-    """Give up memory, processor time and, above all, the right to any further descriptor."""
-    _limit("RLIMIT_AS", order["memory_bytes"])
-    _limit("RLIMIT_CPU", order["cpu_s"])
-    # Those already open stay usable; open(), socket() and accept() fail from here on.
-    _limit("RLIMIT_NOFILE", 0)
+def confine(order: dict[str, Any]) -> list[str]:
+    """Give up memory, processor time and, above all, the right to any further descriptor.
+
+    Returns the names of the limits this system will not set.
+    """
+    limits = {
+        "RLIMIT_CORE": 0,
+        "RLIMIT_FSIZE": 0,
+        "RLIMIT_AS": order["memory_bytes"],
+        "RLIMIT_CPU": order["cpu_s"],
+        # Those already open stay usable; open(), socket() and accept() fail from here on.
+        "RLIMIT_NOFILE": 0,
+    }
+    missing = []
+    for name, value in limits.items():
+        try:
+            resource.setrlimit(getattr(resource, name), (value, value))
+        except (AttributeError, ValueError, OSError):
+            missing.append(name)
+    return missing
 
 
-def _limit(name: str, value: int) -> list[str]:
-    """Set one resource limit for good; return its name in a list where this system will not."""
-    try:
-        resource.setrlimit(getattr(resource, name), (value, value))
-    except (AttributeError, ValueError, OSError):
-        return [name]
-    return []
+def _missing_limits() -> list[str]:
+    """Try the limits in a process that ends with the try."""
+    told, telling = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(telling, json.dumps(confine({"memory_bytes": 1 << 30, "cpu_s": 60})).encode())
+        os._exit(0)
+    os.close(telling)
+    os.waitpid(pid, 0)
+    with os.fdopen(told, "rb") as answer:
+        missing: list[str] = json.load(answer)
+    return missing
 
 
 def decode(order: dict[str, Any], source: int, session: socket.socket) -> None:
