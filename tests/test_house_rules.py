@@ -122,6 +122,14 @@ def test_the_public_face_is_complete() -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize("room", [m for m in MODULES if m.name == "__init__.py"], ids=lambda m: m.parent.name)
+def test_no_name_of_a_package_is_that_of_a_module_in_it(room: Path) -> None:
+    """Importing cli/run.py would put the module where cli's function `run` was."""
+    names = {n.name for n in ast.parse(room.read_text("utf-8")).body if isinstance(n, ast.FunctionDef)}
+
+    assert names.intersection(m.stem for m in room.parent.iterdir()) == set()
+
+
 def test_every_setting_is_documented() -> None:
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 

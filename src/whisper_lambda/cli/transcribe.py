@@ -16,7 +16,7 @@ from whisper_lambda.cli.flags import Flag, parameters
 from whisper_lambda.cli.inputs import recordings
 from whisper_lambda.cli.outputs import prepare_folder
 from whisper_lambda.cli.progress import LINE_EVERY_VERBOSE_S, BarDisplay, LineDisplay
-from whisper_lambda.cli.run import Run, transcribe_all
+from whisper_lambda.cli.recordings import Run, transcribe_all
 from whisper_lambda.cli.whisper_flags import ours
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import BadOption
