@@ -11,58 +11,25 @@ import contextlib
 import importlib.util
 import json
 import os
-import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_lambda.errors import (
-    AudioTooLong,
-    BadAudio,
-    DecoderFailed,
-    DecodeTimeout,
-    EmptyAudio,
-    NoAudioStream,
-    WhisperLambdaError,
-)
+from whisper_lambda.audio.session import FRAME, Deadline, Order, death, exactly, received
+from whisper_lambda.errors import BadAudio, DecoderFailed
 
 PROGRAM = Path(__file__).with_name("decoder_child.py")
 START_S = 30.0  # seconds a decoder may take to start, on a machine that is busy with everything else
 ANSWER_S = 10.0  # seconds the waiting process may take to fork or to end a child
-
-_FRAME = struct.Struct("<cII")  # as in decoder_child
-_MAX_TEXT = 4096  # bytes of a warning or failure; more is not what our program sends
-_REFUSALS: dict[str, type[WhisperLambdaError]] = {
-    "empty": EmptyAudio,
-    "no_audio_stream": NoAudioStream,
-    "too_long": AudioTooLong,
-    "unreadable": BadAudio,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What the decoding process is told. It learns no name and no path."""
-
-    rate: int  # Hz of the blocks wanted
-    format: str | None  # FFmpeg demuxer to use without probing, for formats that cannot be probed
-    format_hz: int | None  # its rate, where the format does not fix one
-    max_seconds: float | None
-    max_channels: int
-    min_hz: int
-    max_hz: int
-    memory_bytes: int
-    cpu_s: int
 
 
 class DecoderPool:
@@ -131,12 +98,12 @@ class DecoderPool:
             raise DecoderFailed("this machine can start no further process; try again later")
         ended = False
         try:
-            yield from _received(session, order, _Deadline(timeout_s), warn)
+            yield from received(session, order, Deadline(timeout_s), warn)
         except EOFError:
             status, ended = starter.end(pid), True
             if status is None:
                 raise DecoderFailed("the decoding process was ended from outside; try again") from None
-            raise BadAudio(_death(status)) from None
+            raise BadAudio(death(status)) from None
         finally:
             session.close()
             if not ended:
@@ -215,13 +182,13 @@ class _Starter:
 
     def _greeting(self) -> dict[str, list[str]]:
         if self._ready is None:
-            deadline = _Deadline(START_S)
-            _, length, _ = _FRAME.unpack(_exactly(self._control, _FRAME.size, deadline))
-            self._ready = json.loads(_exactly(self._control, length, deadline))
+            deadline = Deadline(START_S)
+            _, length, _ = FRAME.unpack(exactly(self._control, FRAME.size, deadline))
+            self._ready = json.loads(exactly(self._control, length, deadline))
         return self._ready
 
     def _answer(self) -> int:
-        number: int = struct.unpack("<q", _exactly(self._control, 8, _Deadline(ANSWER_S)))[0]
+        number: int = struct.unpack("<q", exactly(self._control, 8, Deadline(ANSWER_S)))[0]
         return number
 
 
@@ -253,77 +220,3 @@ def _folder_of_av() -> str:
     if spec is None or spec.origin is None:
         raise DecoderFailed("the package `av` is not installed: pip install av")
     return str(Path(spec.origin).parents[1])
-
-
-class _Deadline:
-    """Seconds left to wait for somebody; only waiting uses them up."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.left = seconds
-
-    def receive(self, peer: socket.socket, into: memoryview) -> int:
-        if self.left <= 0:
-            raise TimeoutError
-        started = time.monotonic()
-        peer.settimeout(self.left)
-        try:
-            return peer.recv_into(into)
-        finally:
-            self.left -= time.monotonic() - started
-
-
-def _exactly(peer: socket.socket, size: int, deadline: _Deadline) -> bytearray:
-    received = bytearray(size)
-    _fill(peer, memoryview(received), deadline)
-    return received
-
-
-def _fill(peer: socket.socket, into: memoryview, deadline: _Deadline) -> None:
-    while into:
-        count = deadline.receive(peer, into)
-        if not count:
-            raise EOFError
-        into = into[count:]
-
-
-def _received(
-    session: socket.socket, order: Order, deadline: _Deadline, warn: Callable[[str], None]
-) -> Iterator[NDArray[np.float32]]:
-    """Yield what a decoder sends; it may have been taken over, so nothing it says is believed."""
-    try:
-        while True:
-            kind, a, b = _FRAME.unpack(_exactly(session, _FRAME.size, deadline))
-            if kind == b"B" and 1 <= a <= order.max_channels and 1 <= b <= order.rate:
-                block = np.empty((a, b), np.float32)
-                _fill(session, block.data.cast("B"), deadline)
-                yield block
-            elif kind == b"E":
-                return
-            elif kind in b"WF" and a <= _MAX_TEXT:
-                text = _exactly(session, a, deadline).decode(errors="replace")
-                if kind == b"F":
-                    raise _refusal(text, order)
-                warn(_printable(text))
-            else:
-                raise BadAudio("the decoder answered nonsense on this file; convert it to wav or mp3")
-    except TimeoutError:
-        raise DecodeTimeout(
-            f"decoding the file took longer than {deadline.seconds:g} s; send it in parts or convert it"
-        ) from None
-
-
-def _refusal(text: str, order: Order) -> WhisperLambdaError:
-    code, _, message = text.partition("\n")
-    if code == "too_long":
-        message = f"the recording is longer than the {order.max_seconds:g} s accepted; send it in parts"
-    return _REFUSALS.get(code, BadAudio)(_printable(message))
-
-
-def _printable(text: str) -> str:
-    return "".join(c for c in text if c.isprintable())
-
-
-def _death(status: int) -> str:
-    how = signal.Signals(-status).name if -status in set(signal.Signals) else f"exit code {status}"
-    return f"the decoder died on this file ({how}); it is damaged or hostile. Convert it to wav or mp3"

@@ -16,6 +16,7 @@ import pytest
 from recordings import PEAK_KB, encoded, loudest_hz, rms, silent_video, speechlike, tone, wav
 
 from whisper_lambda.audio.decode import decode, decode_blocks
+from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.errors import (
     AudioTooLarge,
     AudioTooLong,
@@ -172,8 +173,6 @@ def test_the_four_ways_in_give_the_same_samples(tmp_path, decoders, limits):
 
 
 def test_nothing_is_left_in_the_scratch_directory(tmp_path, limits):
-    from whisper_lambda.audio.sandbox import DecoderPool
-
     decoders = DecoderPool(1, tmp_path)
     seen = []
     blocks = decode_blocks(io.BytesIO(wav(speechlike(3.0))), limits, decoders)
@@ -186,8 +185,6 @@ def test_nothing_is_left_in_the_scratch_directory(tmp_path, limits):
 
 
 def test_a_scratch_directory_that_cannot_be_written_is_said(tmp_path, limits):
-    from whisper_lambda.audio.sandbox import DecoderPool
-
     decoders = DecoderPool(0, tmp_path / "gone")
     with pytest.raises(StorageFull, match="gone"):
         decode(io.BytesIO(wav(tone())), limits, decoders)

@@ -191,7 +191,7 @@ PARENT = """
     import sys, threading, time
     from pathlib import Path
     from whisper_lambda.audio.decode import Limits, decode
-    from whisper_lambda.audio.sandbox import PROGRAM, DecoderPool
+    from whisper_lambda.audio.sandbox import DecoderPool
 
     pool = DecoderPool(1, program=Path(sys.argv[1]))
     limits = Limits(max_seconds=60.0, max_bytes=1000, timeout_s=60.0)
