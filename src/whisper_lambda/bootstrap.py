@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +18,7 @@ from whisper_lambda.models.router import Router
 from whisper_lambda.models.sources import Progress, quiet
 from whisper_lambda.types import ChunkResult, Decoded, ModelChoice, Options, Plan, Samples, Transcript
 
-Source = Path | bytes | Samples | Decoded
+Source = Path | bytes | FileIO | Samples | Decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Service:
         """Return the recording's samples; what is decoded already is taken as it is."""
         if isinstance(source, Decoded):
             return source
-        if isinstance(source, Path | bytes):
+        if isinstance(source, Path | bytes | FileIO):
             return decode(source, limits(self.settings), self.decoders)
         return Decoded(samples=source)
 

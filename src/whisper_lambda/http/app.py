@@ -1,0 +1,48 @@
+"""create_app: the one application a server, a test and Lambda run."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+import whisper_lambda
+from whisper_lambda.bootstrap import Service
+from whisper_lambda.config import Settings
+from whisper_lambda.http import envelope, founding, openai
+from whisper_lambda.http.fetch import Network
+from whisper_lambda.http.gates import Gates
+from whisper_lambda.http.house import House
+from whisper_lambda.http.upload import MEGABYTE
+
+_FORM_BYTES = 4 * MEGABYTE  # of a form around its recording; the recording itself is counted exactly
+
+
+def create_app(
+    service: Service, settings: Settings, *, gates: Gates | None = None, network: Network | None = None
+) -> FastAPI:
+    """Return the application. It opens nothing and closes nothing: the service is its caller's.
+
+    Args:
+        service: hears.
+        settings: bound what a request may cost.
+        gates: what guards the routes; None = everybody may enter, a few at once.
+        network: how addresses are fetched; None = the public internet.
+    """
+    gates = gates or Gates.open(settings)
+    app = FastAPI(
+        title="whisper-lambda",
+        version=whisper_lambda.__version__,
+        summary="Whisper transcription that costs nothing while nobody speaks.",
+        docs_url=None,  # the framework's pages load their code from another site
+        redoc_url=None,
+        redirect_slashes=False,
+        max_body_size=settings.max_upload_mb * MEGABYTE + _FORM_BYTES,
+    )
+    envelope.install(app)
+    house = House(service, settings, gates.admission, network or Network())
+    app.include_router(founding.router(house))
+    app.include_router(openai.router(house))
+    for router in gates.routers:
+        app.include_router(router)
+    for layer in reversed((*envelope.OUTERMOST, *gates.middleware)):
+        app.add_middleware(layer.cls, *layer.args, **layer.kwargs)
+    return app

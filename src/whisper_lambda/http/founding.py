@@ -1,0 +1,51 @@
+"""POST /transcribe, the founding endpoint: its fields keep their names and spelling for ever."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from whisper_lambda.http import parameters
+from whisper_lambda.http.answers import answer, to_founding
+from whisper_lambda.http.asking import facts
+from whisper_lambda.http.fields import Field, text
+from whisper_lambda.http.house import House
+from whisper_lambda.http.openai import body
+
+
+def router(house: House) -> APIRouter:
+    """Return the route."""
+    routes = APIRouter(tags=["Founding endpoint"])
+    table = [
+        Field("user_id", text(parameters.LONGEST_USER), "whose request it is, where no key says so"),
+        Field(
+            "model_type", parameters.model(house.service), "tier or alias, such as internal; absent = default"
+        ),
+        Field("language", parameters.language(), "ISO 639-1 code; absent = detected"),
+        Field("format", parameters.response_format(), "what is answered; json if absent"),
+        Field("url", text(2048), "https address of the recording, where this server fetches them"),
+    ]
+
+    @routes.post("/transcribe", openapi_extra=body(table))
+    async def transcribe(request: Request) -> Response:
+        """Transcribe a recording."""
+        async with house.received(request, table) as upload:
+            values = upload.values
+            wanted = values.get("format", "json")
+            facts(request.scope)["format"] = wanted
+            named = {**values, "model": values.get("model_type")}
+            wish = parameters.wish(named, parameters.times(named, wanted, ()), wanted)
+            heard, bill = await house.heard(request, upload, wish)
+            if wanted not in ("json", "verbose_json"):
+                return answer(wanted, heard.transcript, bill)
+            return JSONResponse(
+                to_founding(
+                    heard.transcript,
+                    bill,
+                    request.scope["state"]["request_id"],
+                    segments=wanted == "verbose_json",
+                )
+            )
+
+    return routes

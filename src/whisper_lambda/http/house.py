@@ -1,0 +1,122 @@
+"""What every route needs: the service, the gate before it, and the way from an upload to a transcript."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+from starlette.requests import Request
+
+from whisper_lambda.bootstrap import Service, Source
+from whisper_lambda.config import Settings
+from whisper_lambda.errors import FetchRefused
+from whisper_lambda.http.admission import Admission
+from whisper_lambda.http.asking import Ask, facts
+from whisper_lambda.http.fetch import Network, fetch
+from whisper_lambda.http.fields import Field, blamed
+from whisper_lambda.http.listening import Event, Heard, Tell, Wish, hear, while_waited_for
+from whisper_lambda.http.receipt import Receipt, receipt
+from whisper_lambda.http.upload import Spool, Upload, received
+
+MOST_THREADS = 256  # admission lets far fewer work; the rest wait there and hold none
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Holds what is shared by the routes of one app."""
+
+    service: Service
+    settings: Settings
+    admission: Admission
+    network: Network = field(default_factory=Network)
+    threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MOST_THREADS))
+
+    @asynccontextmanager
+    async def received(
+        self, request: Request, table: Sequence[Field], *, part: str = "file"
+    ) -> AsyncIterator[Upload]:
+        """Read a request, and fetch the recording where it names an address; see `upload.received`."""
+        async with received(request, table, self.settings, part=part) as upload:
+            facts(request.scope)["size_bytes"] = upload.size_bytes
+            if upload.recording is not None:
+                yield upload
+                return
+            if not self.settings.fetch_urls:
+                refused = FetchRefused("this server fetches no addresses: send the recording itself")
+                raise blamed(refused, "url")
+            spool = Spool(self.settings)
+            try:
+                get = partial(fetch, upload.values["url"], spool, self.settings, self.network)
+                await while_waited_for(request, lambda _: anyio.to_thread.run_sync(get, limiter=self.threads))
+                facts(request.scope)["size_bytes"] = spool.size_bytes
+                yield replace(upload, recording=spool.recording(), size_bytes=spool.size_bytes)
+            finally:
+                spool.close()
+
+    async def heard(
+        self,
+        request: Request,
+        upload: Upload,
+        wish: Wish,
+        *,
+        source: Source | None = None,
+        tell: Tell | None = None,
+    ) -> tuple[Heard, Receipt]:
+        """Wait for a turn, run the line, and say what it cost.
+
+        Args:
+            request: whose client is watched: when it leaves, the rest is given up.
+            upload: what was sent.
+            wish: what is to be heard.
+            source: samples, where the upload is not a file to be decoded.
+            tell: told, in the line's thread, of the plan and of each segment.
+        """
+
+        def listen(going_on: Tell) -> Heard:
+            def told(event: Event) -> None:
+                going_on(event)
+                if tell:
+                    tell(event)
+
+            recording = upload.recording if source is None else source
+            assert recording is not None
+            return hear(self.service, recording, wish, told)
+
+        return await self.in_turn(request, upload, wish, listen)
+
+    async def in_turn(
+        self, request: Request, upload: Upload, wish: Wish, listen: Callable[[Tell], Heard]
+    ) -> tuple[Heard, Receipt]:
+        """Run `listen` in a thread when its turn has come."""
+        known = facts(request.scope)
+        known["model_asked"] = wish.model or "default"
+        ask = Ask(
+            tenant=known.get("tenant") or upload.values.get("user_id", ""),
+            route=request.url.path,
+            model=wish.model,
+            size_bytes=upload.size_bytes,
+            streamed=bool(upload.values.get("stream")),
+        )
+
+        async def work(going_on: Tell) -> tuple[Heard, float]:
+            async with self.admission.admit(ask) as turn:
+
+                def told(event: Event) -> None:
+                    going_on(event)
+                    turn.told(event)
+
+                run = partial(listen, told)
+                return await anyio.to_thread.run_sync(run, limiter=self.threads), turn.queue_s
+
+        heard, queue_s = await while_waited_for(request, work)
+        bill = receipt(heard.transcript, self.settings, queue_s=queue_s, init_s=heard.init_s)
+        known.update(bill.to_wire())
+        known["language"] = heard.transcript.language
+        known["dropped"] = dict(Counter(d.reason for d in heard.transcript.dropped))
+        known["model_reason"] = heard.transcript.model.reason if heard.transcript.model else ""
+        return heard, bill
