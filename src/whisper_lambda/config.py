@@ -80,7 +80,10 @@ class Settings:
     receipt_architecture: str = field(
         default="x86_64", metadata={"help": "architecture a receipt is priced for: x86_64 or arm64"}
     )
-    decoders: int = field(default=1, metadata={"help": "decoding children kept started ahead of need"})
+    decoders: int = field(
+        default=1,
+        metadata={"help": "0 = the decoding process starts with the first file, 1 = ahead of it"},
+    )
     keys_file: Path | None = field(
         default=None, metadata={"help": "where API keys are kept, hashed; unset = home/keys.json"}
     )
