@@ -39,6 +39,13 @@ def current() -> Lane | None:
     return _CURRENT.get()
 
 
+def enter(lane: Lane | None) -> Lane | None:
+    """Make `lane` the current one of this context; return the one that was."""
+    before = _CURRENT.get()
+    _CURRENT.set(lane)
+    return before
+
+
 def context_of(lane: Lane) -> Context:
     """Return a copy of this context in which `lane` is the current one."""
     context = copy_context()

@@ -1,0 +1,28 @@
+"""What is known of a request beside its body: its facts for the log, and what it asks of admission."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What admission may know of a request before it is heard."""
+
+    tenant: str  # who pays: the key's tenant, else the form's user_id, else ""
+    route: str  # "/v1/audio/transcriptions"
+    model: str | None  # as asked for; None = the default
+    size_bytes: int  # of the recording as it came
+    audio_s: float | None = None  # known only where the recording is samples already
+    streamed: bool = False
+
+
+def facts(scope: Scope) -> MutableMapping[str, Any]:
+    """Return the request's facts: flat names and numbers for its log line; never words, never file names."""
+    state: MutableMapping[str, Any] = scope.setdefault("state", {})
+    known: MutableMapping[str, Any] = state.setdefault("facts", {})
+    return known

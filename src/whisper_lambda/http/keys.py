@@ -1,0 +1,243 @@
+"""API keys: who may ask for what. Keys live hashed in one small file; a running server sees it change.
+
+A key is `wl_<id>_<secret>`, the secret 256 random bits. Its sha256 is enough at rest: slow hashes
+(bcrypt, argon2) protect words people choose, and would cost every request a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import json
+import logging
+import os
+import re
+import secrets
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from whisper_lambda.config import Settings
+from whisper_lambda.errors import BadOption, InvalidKey, KeyNotAllowed, MissingKey, StorageFull
+
+SCOPES = ("transcribe", "jobs", "admin", "metrics")
+DEFAULT_SCOPES = ("transcribe", "jobs")
+
+_SHAPE = re.compile(r"wl_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
+_ABSENT = hashlib.sha256(b"").hexdigest()  # compared with where no key has the id: the same work
+_TENANT = re.compile(r"[A-Za-z0-9._@-]{1,128}")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What is kept of one key: everything but the key."""
+
+    id: str  # eight hexadecimal digits, part of the key's text: what logs and lists call it
+    digest: str  # sha256 of the key's text, hexadecimal
+    tenant: str  # whose key it is; several keys may share a tenant
+    scopes: tuple[str, ...] = DEFAULT_SCOPES
+    created: float  # seconds since the epoch
+    expires: float | None = None  # seconds since the epoch
+    revoked: float | None = None  # seconds since the epoch
+    concurrent: int | None = None  # most requests under way at once
+    per_minute: int | None = None  # most requests in a minute
+    audio_s_per_day: float | None = None  # most seconds of audio from midnight to midnight UTC
+
+    def live(self, now: float) -> bool:
+        """Tell whether the key opens anything at `now`, seconds since the epoch."""
+        return self.revoked is None and (self.expires is None or now < self.expires)
+
+
+class KeyFile:
+    """The keys of one file, read again whenever it changes. Safe to use from many threads.
+
+    A file that turns unreadable closes the door: nobody is let in on what it once said.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._seen: tuple[int, int, int] | None = None
+        self._keys: dict[str, Key] = {}
+        self._demanded = False
+
+    @property
+    def demanded(self) -> bool:
+        """Whether a key is needed: from the moment there is a key file, until the server ends."""
+        self._refresh()
+        return self._demanded
+
+    def keys(self) -> tuple[Key, ...]:
+        """Return every key, revoked and expired ones too, oldest first.
+
+        Raises:
+            BadOption: the file is not one of ours.
+        """
+        return tuple(_read(self.path).values())
+
+    def check(self, text: str | None, scope: str, now: float) -> Key:
+        """Return the key that `text` is, when it covers `scope`.
+
+        Raises:
+            MissingKey: there is no text.
+            InvalidKey: no live key has this text.
+            KeyNotAllowed: the key does not cover the scope.
+        """
+        if not text:
+            raise MissingKey("send an API key: the header `Authorization: Bearer wl_...` or `X-API-Key`")
+        self._refresh()
+        shape = _SHAPE.fullmatch(text)
+        key = self._keys.get(shape[1]) if shape else None
+        given = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+        if not hmac.compare_digest(given, key.digest if key else _ABSENT) or key is None:
+            raise InvalidKey(
+                "this API key is not known here; `whisper-lambda keys list` shows those that are"
+            )
+        if not key.live(now):
+            raise InvalidKey(f"the API key {key.id} is revoked or expired; ask for a new one")
+        if scope not in key.scopes and "admin" not in key.scopes:
+            raise KeyNotAllowed(
+                f"the API key {key.id} may {', '.join(key.scopes)}; this needs the scope {scope!r}"
+            )
+        return key
+
+    def add(self, key: Key) -> None:
+        """Keep one more key."""
+        with self._changing() as keys:
+            keys[key.id] = key
+
+    def revoke(self, key_id: str, now: float) -> Key:
+        """Close a key for ever; it stays in the list.
+
+        Raises:
+            BadOption: there is no such key.
+        """
+        with self._changing() as keys:
+            if key_id not in keys:
+                raise BadOption(
+                    f"there is no key {key_id!r}; `whisper-lambda keys list` shows those there are"
+                )
+            if keys[key_id].revoked is None:
+                keys[key_id] = replace(keys[key_id], revoked=now)
+            return keys[key_id]
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Key]]:
+        """Hold the file alone, and write it whole or not at all."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+                keys = _read(self.path)
+                yield keys
+                _write(self.path, keys.values())
+            finally:
+                os.close(lock)
+        except OSError as cause:
+            raise StorageFull(f"{self.path} cannot be written: {cause.strerror}") from cause
+
+    def _refresh(self) -> None:
+        with self._lock:
+            try:
+                at = self.path.stat()
+                seen = (at.st_ino, at.st_mtime_ns, at.st_size)
+            except FileNotFoundError:
+                self._keys, self._seen = {}, None
+                return
+            except OSError as cause:
+                self._close_door(str(cause.strerror))
+                return
+            self._demanded = True
+            if seen == self._seen:
+                return
+            try:
+                self._keys = _read(self.path)
+                self._seen = seen
+            except (BadOption, OSError) as cause:
+                self._close_door(str(cause))
+
+    def _close_door(self, reason: str) -> None:
+        self._demanded, self._seen = True, None
+        if self._keys:
+            log.error("the key file cannot be read, nobody is let in: %s", reason)
+        self._keys = {}
+
+
+def key_file(settings: Settings) -> KeyFile:
+    """Return the key file these settings name."""
+    return KeyFile(settings.keys_file or settings.home / "keys.json")
+
+
+def new_key(
+    tenant: str,
+    now: float,
+    *,
+    scopes: Sequence[str] = DEFAULT_SCOPES,
+    expires: float | None = None,
+    concurrent: int | None = None,
+    per_minute: int | None = None,
+    audio_s_per_day: float | None = None,
+) -> tuple[str, Key]:
+    """Return a new key's text, which is kept nowhere, and what is kept of it.
+
+    Raises:
+        BadOption: an unknown scope, a tenant of odd characters, or a limit that is not positive.
+    """
+    if not _TENANT.fullmatch(tenant):
+        raise BadOption(f"a tenant is 1 to 128 of A-Z a-z 0-9 . _ @ -, not {tenant!r}")
+    unknown = [s for s in scopes if s not in SCOPES]
+    if unknown or not scopes:
+        raise BadOption(f"scopes are some of {', '.join(SCOPES)}, not {', '.join(unknown) or 'none'}")
+    if any(limit is not None and not limit > 0 for limit in (concurrent, per_minute, audio_s_per_day)):
+        raise BadOption("limits are greater than 0; leave one out for no limit")
+    if expires is not None and expires <= now:
+        raise BadOption("the key would expire before it is made")
+    name = secrets.token_hex(4)
+    text = f"wl_{name}_{secrets.token_urlsafe(32)}"
+    return text, Key(
+        id=name,
+        digest=hashlib.sha256(text.encode()).hexdigest(),
+        tenant=tenant,
+        scopes=tuple(dict.fromkeys(scopes)),
+        created=now,
+        expires=expires,
+        concurrent=concurrent,
+        per_minute=per_minute,
+        audio_s_per_day=audio_s_per_day,
+    )
+
+
+def _read(path: Path) -> dict[str, Key]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    try:
+        kept: list[dict[str, Any]] = json.loads(text)["keys"]
+        keys = [Key(**{**k, "scopes": tuple(k["scopes"])}) for k in kept]
+    except (ValueError, KeyError, TypeError) as cause:
+        raise BadOption(f"{path} is not a key file; restore it, or move it away and make new keys") from cause
+    return {key.id: key for key in sorted(keys, key=lambda k: k.created)}
+
+
+def _write(path: Path, keys: Iterable[Key]) -> None:
+    text = json.dumps({"version": 1, "keys": [asdict(k) for k in keys]}, indent=1)
+    with tempfile.NamedTemporaryFile(  # mode 0600
+        "w", encoding="utf-8", dir=path.parent, prefix=path.name, delete=False
+    ) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
