@@ -30,6 +30,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "transcribe": Command(
             "whisper_lambda.cli.transcribe_typer", "app", "Write down what is said in recordings."
         ),
+        "serve": Command("whisper_lambda.cli.serve", "serve", "Answer over HTTP: our API and OpenAI's."),
+        "keys": Command("whisper_lambda.cli.keys", "app", "Make, list and revoke the server's API keys."),
         "models": Command("whisper_lambda.cli.models", "app", "List, fetch, verify and remove weights."),
         "doctor": Command(
             "whisper_lambda.cli.doctor", "doctor", "Say what this machine can do and what is wrong."

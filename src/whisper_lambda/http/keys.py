@@ -74,7 +74,7 @@ class KeyFile:
         self._refresh()
         return self._demanded
 
-    def keys(self) -> tuple[Key, ...]:
+    def listed(self) -> tuple[Key, ...]:
         """Return every key, revoked and expired ones too, oldest first.
 
         Raises:

@@ -1,0 +1,159 @@
+"""uvicorn, bounded: a deadline for a request's head, our shape of refusal, and a stop that drains."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import secrets
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from whisper_lambda.config import Settings
+from whisper_lambda.errors import BodyTooSlow, BrokenRequest, WhisperLambdaError
+from whisper_lambda.http.envelope import to_wire
+from whisper_lambda.http.gates import Gates
+
+HEAD_S = 8.0  # a request's first line and headers come within this, or the connection is closed
+LINGER_S = 2.0  # what a client still sends after its answer is thrown away for so long
+MOST_HEAD_BYTES = 32_768
+BACKLOG = 512
+
+
+class Connection(H11Protocol):
+    """uvicorn's connection, which by itself waits for ever for a head that comes a byte at a time."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start waiting for the first head."""
+        super().connection_made(transport)
+        self._arm(HEAD_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in; a head that has begun must end in time."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._disarm()
+        elif self._timer is None:
+            self._arm(HEAD_S)
+
+    def on_response_complete(self) -> None:
+        """After an answer that came before the body's end, read on for a moment and no longer."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:
+            self._arm(LINGER_S)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, in our shape."""
+        self._refuse(BrokenRequest(msg))
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._timer = self.loop.call_later(seconds, self._late)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        self._timer = None
+        begun = bool(self.conn.trailing_data[0])
+        if self.conn.their_state is h11.IDLE and begun:
+            self._refuse(BodyTooSlow("the request's head came too slowly"))
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def _refuse(self, error: WhisperLambdaError) -> None:
+        if self.transport.is_closing():
+            return
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:  # else an answer is on its way already
+            body = json.dumps(to_wire(error)).encode()
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                (b"x-request-id", f"req_{secrets.token_hex(12)}".encode()),
+                (b"connection", b"close"),
+            ]
+            answer = h11.Response(status_code=error.status, headers=headers)
+            for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """A server that says when it listens, and on SIGTERM or Ctrl-C finishes what it has begun."""
+
+    def __init__(self, config: uvicorn.Config, gates: Gates, listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._gates = gates
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, say so, and begin to probe."""
+        await super().startup(sockets)
+        if self.started:
+            self._listening()
+            if self._gates.readiness:
+                self._gates.readiness.start()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Turn readiness red at once; a second Ctrl-C waits for nobody."""
+        self._gates.admission.draining = True
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Send those who wait away and finish what is under way, for as long as the settings say."""
+        self._gates.admission.drain()
+        if self._gates.readiness:
+            self._gates.readiness.stop()
+        await super().shutdown(sockets)
+
+
+def server(
+    app: ASGIApp, settings: Settings, gates: Gates, listening: Callable[[], None] = lambda: None
+) -> Server:
+    """Return a server of `app`; `listening` is called when it has begun to listen."""
+    config = uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=MOST_HEAD_BYTES,
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+    )
+    return Server(config, gates, listening)
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at `host` and `port`; 0 = any free port.
+
+    Raises:
+        OSError: the name is unknown, or the port is taken or not ours to take.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+
+
+def only_this_machine(host: str) -> bool:
+    """Tell whether nobody beyond this machine can reach what listens at `host`."""
+    found: list[Any] = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return all(ipaddress.ip_address(address[0].split("%")[0]).is_loopback for *_, address in found)
