@@ -52,8 +52,7 @@ def text_answer(wanted: str, transcript: Transcript, bill: Receipt, layout: Layo
 def to_json(transcript: Transcript, bill: Receipt) -> Json:
     """Return the API's `json`."""
     wire = documents.to_json(transcript)
-    if transcript.language:
-        wire["languages"] = [{"code": transcript.language}]
+    wire["languages"] = [{"code": transcript.language}] if transcript.language else []
     return wire | {"usage": usage(transcript), "x_receipt": bill.to_wire()}
 
 

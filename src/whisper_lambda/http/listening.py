@@ -169,7 +169,8 @@ async def while_waited_for(request: Request, work: Callable[[Tell], Awaitable[T]
     Raises:
         ClientGone: the client left.
     """
-    lane = Lane(lanes.current())
+    # No parent: a connection's next request may begin in the context the last one ended in.
+    lane = Lane()
     before = lanes.enter(lane)  # threads that work for this request see it left, wherever they are
     result: list[T] = []
     failure: Exception | None = None
