@@ -15,6 +15,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +28,7 @@ from whisper_lambda.errors import (
     CrossSite,
     HeadersTooLarge,
     MissingKey,
+    ShuttingDown,
     WhisperLambdaError,
 )
 from whisper_lambda.http.admission import VISIT, Visit
@@ -85,12 +87,16 @@ class Told:
 
         try:
             await self.app(scope, counted_receive, counted_send)
-        except BaseException as cause:
-            known.setdefault(
-                "code", "cancelled" if isinstance(cause, asyncio.CancelledError) else "internal_error"
-            )
-            known.setdefault("status", 500)
-            known["where"] = telemetry.where(cause)
+        except asyncio.CancelledError:
+            known["code"] = ShuttingDown.code
+            if "status" in known:
+                raise
+            # The server stops and cannot wait longer: better an answer than a broken line.
+            stopping = ShuttingDown("this server is being stopped; send it again", retry_after_s=5.0)
+            await refusal(stopping)(scope, receive, counted_send)
+        except Exception as cause:
+            known.setdefault("code", "internal_error")
+            known.update(error_type=type(cause).__name__, where=telemetry.where(cause))
             raise
         finally:
             known["route"] = _route(scope)
@@ -252,7 +258,7 @@ def guards(
         origins=origins,
     )
     told = Middleware(Told, meter=meter, words=settings.log_words)
-    return [told, Middleware(Bounded), Middleware(Drained), *([cors] if origins else []), gate]
+    return [told, Middleware(Bounded), *([cors] if origins else []), gate, Middleware(Drained)]
 
 
 def _key_text(headers: Mapping[bytes, bytes]) -> str | None:
@@ -283,5 +289,5 @@ def _route(scope: Scope) -> str:
     found = getattr(scope.get("route"), "path", None)
     if isinstance(found, str):
         return found
-    known = {getattr(route, "path", None) for route in getattr(scope.get("app"), "routes", ())}
-    return scope["path"] if scope["path"] in known else "other"
+    app = scope.get("app")
+    return scope["path"] if isinstance(app, FastAPI) and scope["path"] in app.openapi()["paths"] else "other"

@@ -30,12 +30,13 @@ BACKLOG = 512
 class Connection(H11Protocol):
     """uvicorn's connection, which by itself waits for ever for a head that comes a byte at a time."""
 
+    head_s = HEAD_S
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first head."""
         super().connection_made(transport)
-        self._arm(HEAD_S)
+        self._arm(self.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
@@ -48,7 +49,7 @@ class Connection(H11Protocol):
         if self.conn.their_state is not h11.IDLE:
             self._disarm()
         elif self._timer is None:
-            self._arm(HEAD_S)
+            self._arm(self.head_s)
 
     def on_response_complete(self) -> None:
         """After an answer that came before the body's end, read on for a moment and no longer."""
@@ -124,12 +125,16 @@ class Server(uvicorn.Server):
 
 
 def server(
-    app: ASGIApp, settings: Settings, gates: Gates, listening: Callable[[], None] = lambda: None
+    app: ASGIApp,
+    settings: Settings,
+    gates: Gates,
+    listening: Callable[[], None] = lambda: None,
+    connection: type[Connection] = Connection,
 ) -> Server:
     """Return a server of `app`; `listening` is called when it has begun to listen."""
     config = uvicorn.Config(
         app,
-        http=Connection,
+        http=connection,
         ws="none",
         loop="asyncio",
         lifespan="off",
