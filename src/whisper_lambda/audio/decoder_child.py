@@ -380,6 +380,8 @@ def _judge(tally: dict[str, int], heard: Fraction, declared: float | None, sessi
 
 def _words(cause: BaseException) -> str:
     """Return a library error's own words; a detail for the message, never the whole of it."""
+    if "not on whitelist" in str(cause):
+        return "this kind of file is not accepted"
     last_log = getattr(cause, "log", None)
     return last_log[2].strip()[:200] if last_log else getattr(cause, "strerror", None) or type(cause).__name__
 

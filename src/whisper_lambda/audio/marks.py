@@ -72,7 +72,9 @@ def explained(refusal: BadAudio, head: bytes) -> BadAudio:
         return BadAudio(
             "the mp4/m4a file was cut short: its index (moov) comes last and is missing; send it again whole"
         )
-    what = _mark(head, _MARKS) or ("text" if _is_text(head) else "no file we know")
+    if _is_text(head):
+        return BadAudio("the file is text, not audio (a playlist is not followed); send wav, mp3, m4a or ogg")
+    what = _mark(head, _MARKS) or "no file we know"
     return BadAudio(
         f"cannot decode the file as audio ({refusal}). It looks like {what}; send wav, mp3, m4a or ogg"
     )

@@ -59,7 +59,7 @@ decode = decoder_child.decode
 
 
 def decode_or_die(order, source, session):
-    way = WAYS.get(os.pread(source, 64, 0).rstrip())
+    way = WAYS.get(os.pread(source, 64, 0).rstrip(b"\0"))
     if way:
         way(source, session)
     decode(order, source, session)

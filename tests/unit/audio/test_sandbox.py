@@ -69,14 +69,14 @@ def alive(pid):
 )
 def test_a_decoder_that_dies_is_its_own_calls_error(way, error, words, dying, limits):
     with pytest.raises(error, match=words) as failure:
-        decode(way, replace(limits, timeout_s=0.3), dying)
+        decode(way + b"\0", replace(limits, timeout_s=0.3), dying)  # the zero: text is told from media
 
     assert type(failure.value) is error
 
 
 def test_what_a_decoder_says_cannot_steer_a_terminal(dying, limits):
     with pytest.raises(BadAudio, match="gone") as failure:
-        decode(b"say terminal codes", limits, dying)
+        decode(b"say terminal codes\0", limits, dying)
 
     assert str(failure.value).isprintable()
 
