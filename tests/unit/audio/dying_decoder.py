@@ -33,6 +33,11 @@ def _babble(source, session):
     session.sendall(b"B" + b"\xff" * 4096)
 
 
+def _announce_a_gigabyte(source, session):
+    session.sendall(decoder_child.FRAME.pack(decoder_child.FAILURE, 1 << 30, 0))
+    os._exit(0)
+
+
 def _say_terminal_codes(source, session):
     raise decoder_child.Refused("unreadable", "\x1b[2J\x07 gone")
 
@@ -51,6 +56,7 @@ WAYS = {
     b"crash": _crash,
     b"leave": _leave,
     b"babble": _babble,
+    b"announce a gigabyte": _announce_a_gigabyte,
     b"say terminal codes": _say_terminal_codes,
     b"open a file": _open_a_file,
     b"open a socket": _open_a_socket,

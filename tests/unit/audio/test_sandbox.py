@@ -63,6 +63,7 @@ def alive(pid):
         (b"allocate", BadAudio, "too much memory"),
         (b"spin", DecodeTimeout, "0.3 s"),
         (b"babble", BadAudio, "nonsense"),
+        (b"announce a gigabyte", BadAudio, "nonsense"),
         (b"open a file", BadAudio, "Too many open files"),
         (b"open a socket", BadAudio, "Too many open files"),
     ],
