@@ -7,13 +7,10 @@ from fastapi import FastAPI
 import whisper_lambda
 from whisper_lambda.bootstrap import Service
 from whisper_lambda.config import Settings
-from whisper_lambda.http import envelope, founding, openai
+from whisper_lambda.http import asr, envelope, founding, openai
 from whisper_lambda.http.fetch import Network
 from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.house import House
-from whisper_lambda.http.upload import MEGABYTE
-
-_FORM_BYTES = 4 * MEGABYTE  # of a form around its recording; the recording itself is counted exactly
 
 
 def create_app(
@@ -35,12 +32,12 @@ def create_app(
         docs_url=None,  # the framework's pages load their code from another site
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=settings.max_upload_mb * MEGABYTE + _FORM_BYTES,
     )
     envelope.install(app)
     house = House(service, settings, gates.admission, network or Network())
     app.include_router(founding.router(house))
     app.include_router(openai.router(house))
+    app.include_router(asr.router(house))
     for router in gates.routers:
         app.include_router(router)
     for layer in reversed((*envelope.OUTERMOST, *gates.middleware)):
