@@ -67,6 +67,16 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert [p.name for p in target.parent.iterdir()] == ["a.txt"]
 
 
+def test_whoever_reads_the_old_file_goes_on_reading_it(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    write_whole(target, "uno")
+    with target.open() as reader:
+        write_whole(target, "dos")
+
+        assert reader.read() == "uno"
+    assert target.read_text() == "dos"
+
+
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     """A file may not pass 1 kB here, which is how a quota or a full disk looks to the writer."""
     target = tmp_path / "a.txt"

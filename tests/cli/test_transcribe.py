@@ -293,7 +293,12 @@ def test_a_bar_on_stderr_does_not_touch_stdout(tmp_path: Path, long: Path) -> No
 def test_a_terminal_is_not_written_on_by_a_transcript_or_a_name(tmp_path: Path) -> None:
     write_noise(tmp_path / "a\x1b[2Jb.wav", 1)
     code, shown, _ = on_terminal(
-        "transcribe", ".", "nope\x1b[2J.wav", "--vad=off", cwd=tmp_path, FAKE_TEXT=" uno\x1b[2Jdos\x07"
+        "transcribe",
+        ".",
+        "nope\x1b[2J.wav",
+        "--vad=off",
+        cwd=tmp_path,
+        FAKE_TEXT=" uno\x1b[2Jdos\x07",
     )
     screen = b"".join(block for _, block in shown)
 
@@ -301,6 +306,17 @@ def test_a_terminal_is_not_written_on_by_a_transcript_or_a_name(tmp_path: Path) 
     assert b"\\x1b[2J" in screen
     assert b"\x1b[2J" not in screen
     assert b"\x07" not in screen
+
+
+def test_a_terminal_is_not_misled_by_json_either(tmp_path: Path, short: Path) -> None:
+    """JSON spells out control characters itself, but not those that turn the reading order round."""
+    args = ("transcribe", short, "--vad=off", "-f", "json")
+    code, shown, _ = on_terminal(*args, cwd=tmp_path, FAKE_TEXT=" uno \u202edos")
+    screen = b"".join(block for _, block in shown).decode()
+
+    assert code == 0
+    assert "\\u202edos" in screen
+    assert "\u202e" not in screen
 
 
 def test_a_pipe_gets_the_transcript_byte_for_byte(cli: Cli, short: Path) -> None:

@@ -119,8 +119,6 @@ def _converted(parameter: Parameter, text: str) -> Any:  # noqa: ANN401 - of the
         return float(text) if _NUMBER.fullmatch(text) else None
     if kind is int:
         return int(text) if _WHOLE.fullmatch(text) and int(text) >= (least or 0) else None
-    if not text or text.startswith("-"):
-        return None
     if get_origin(kind) is Literal:
         return text if text in get_args(kind) else None
     return Path(text) if kind is Path else text
