@@ -1,11 +1,13 @@
-"""Write the reference pages that repeat what the code says: settings, errors, command line.
+"""Write the reference pages that repeat what the code says: settings, errors, command line, API.
 
 python docs/generate.py          writes them
 python docs/generate.py --check  fails, naming them, when they are not what would be written
 """
 
 import inspect
+import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -17,8 +19,10 @@ from typer.cli import get_docs_for_click
 from typer.main import get_command
 
 from whisper_lambda import errors
+from whisper_lambda.bootstrap import build
 from whisper_lambda.cli.app import app
 from whisper_lambda.config import PREFIX, Settings
+from whisper_lambda.http.app import create_app
 
 DOCS = Path(__file__).parent
 DO_NOT_EDIT = "<!-- Written by docs/generate.py: change the code, then `make docs`. -->"
@@ -121,7 +125,21 @@ def cli_page() -> str:
     return f"{CLI_HEAD}\n{below_title.rstrip()}\n"
 
 
-PAGES = {"settings.md": settings_page, "errors.md": errors_page, "cli.md": cli_page}
+def openapi_document() -> str:
+    """Return docs/openapi.json: what a server answers at /openapi.json."""
+    with tempfile.TemporaryDirectory() as home:
+        settings = Settings(home=Path(home))
+        with build(settings) as service:
+            document = create_app(service, settings).openapi()
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "errors.md": errors_page,
+    "cli.md": cli_page,
+    "openapi.json": openapi_document,
+}
 
 
 def main(arguments: list[str]) -> int:

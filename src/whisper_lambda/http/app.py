@@ -7,7 +7,7 @@ from fastapi import FastAPI
 import whisper_lambda
 from whisper_lambda.bootstrap import Service
 from whisper_lambda.config import Settings
-from whisper_lambda.http import asr, envelope, founding, openai
+from whisper_lambda.http import asr, envelope, founding, openai, reference
 from whisper_lambda.http.fetch import Network
 from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.house import House
@@ -40,6 +40,7 @@ def create_app(
     app.include_router(asr.router(house))
     for router in gates.routers:
         app.include_router(router)
+    reference.describe(app)
     for layer in reversed((*envelope.OUTERMOST, *gates.middleware)):
         app.add_middleware(layer.cls, *layer.args, **layer.kwargs)
     return app

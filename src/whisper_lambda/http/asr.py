@@ -57,7 +57,7 @@ def router(house: House) -> APIRouter:
         Field("max_speakers", whole(1, 100), "of diarize"),
     ]
 
-    @routes.post("/asr", openapi_extra=body(transcribing, PART))
+    @routes.post("/asr", openapi_extra=body(transcribing, PART, in_query=True))
     async def asr(request: Request) -> Response:
         """Transcribe a recording."""
         async with house.received(request, transcribing, part=PART) as upload:
@@ -77,7 +77,7 @@ def router(house: House) -> APIRouter:
                 return JSONResponse(_to_json(heard.transcript, bill, words=words))
             return text_answer(OUTPUTS[output], heard.transcript, bill)
 
-    @routes.post("/detect-language", openapi_extra=body(detecting, PART))
+    @routes.post("/detect-language", openapi_extra=body(detecting, PART, in_query=True))
     async def detect_language(request: Request) -> Response:
         """Name the language spoken in a recording."""
         async with house.received(request, detecting, part=PART) as upload:

@@ -78,11 +78,29 @@ def router(house: House) -> APIRouter:
     return routes
 
 
-def body(table: list[Field], part: str = "file") -> dict[str, Any]:
-    """Return what OpenAPI says of a request: a form with the recording, or the recording itself."""
+def body(table: list[Field], part: str = "file", *, in_query: bool = False) -> dict[str, Any]:
+    """Return what OpenAPI says of a request: a form with the recording, or the recording itself.
+
+    Args:
+        table: the fields.
+        part: name of the recording's part.
+        in_query: whether clients send the fields there; they may in either case.
+    """
     raw = {"schema": {"type": "string", "format": "binary"}}
-    content = {"multipart/form-data": {"schema": schema(table, part)}, "application/octet-stream": raw}
-    return {"requestBody": {"required": True, "content": content}}
+    form = {"schema": schema([] if in_query else table, part)}
+    said: dict[str, Any] = {
+        "requestBody": {
+            "required": True,
+            "description": "a form; or the recording itself, with the fields in the query",
+            "content": {"multipart/form-data": form, "application/octet-stream": raw},
+        }
+    }
+    if in_query:
+        said["parameters"] = [
+            {"name": f.wire_name, "in": "query", "description": f.help, "schema": dict(f.kind.schema)}
+            for f in table
+        ]
+    return said
 
 
 async def _transcription(
