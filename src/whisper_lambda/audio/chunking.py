@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,12 @@ from whisper_lambda.types import SAMPLE_RATE, Chunk, Dropped, Samples, Span, Vad
 
 LONGEST_S = 26.0  # of a chunk of speech; docs/log.md has the sweep
 LONGEST_MUSIC_S = 24.0  # of a chunk of singing: lines need their context
+EDGE_S = 0.45  # of the pause around a chunk is left to it: with less, first and last words suffer
 APART_S = 2.5  # a pause this long always cuts
 SILENT_DB = -70.0  # dBFS; below it nothing is heard at all
 LOUD_BELOW_PEAK_DB = 30.0  # what is quieter than the recording's loud parts by this is background
 SHORTEST_UNSURE_S = 1.5  # sound without speech shorter than this is a click, a beep, a door
+SHORTEST_GAP_S = 3.0  # and between two spans of speech, shorter sound is breath, rustle, reverberation
 BRIDGE_S = 2.0  # pauses in music shorter than this belong to it
 MOSTLY_SPEECH = 0.5  # share of a sounding stretch that is speech, above which the VAD is believed
 TELL_S = 1.0  # shorter gaps are not worth telling
@@ -42,22 +45,36 @@ def plan(samples: Samples, vad: VadMode) -> Cut:
     decoder as unsure chunks, whose text must earn its place.
     """
     level = levels(samples)
-    loud = level > max(SILENT_DB, _loud_level(level))
+    sure, unsure = _heard(samples, level, vad)
+    longest, longest_music = int(LONGEST_S * SAMPLE_RATE), int(LONGEST_MUSIC_S * SAMPLE_RATE)
+    pieces = [_Piece(*p, False) for group in _groups(sure) for p in _pieces(group, level, longest)]
+    pieces += [_Piece(*p, True) for span in unsure for p in _pieces([span], level, longest_music)]
+    pieces = list(_widened(sorted(pieces), len(samples)))
+    chunks = tuple(Chunk(samples[p.start : p.stop], p.start / SAMPLE_RATE, p.unsure) for p in pieces)
+    return Cut(chunks, tuple(_gaps(sorted([*sure, *unsure], key=_start), level, len(samples))))
+
+
+class _Piece(NamedTuple):
+    """A chunk to be: [start, stop) in samples."""
+
+    start: int
+    stop: int
+    unsure: bool
+
+
+def _start(span: Span) -> int:
+    return span.start
+
+
+def _heard(samples: Samples, level: NDArray[np.float32], vad: VadMode) -> tuple[list[Span], list[Span]]:
+    """Return the spans to decode: those of speech, and those nobody is sure of. None meet."""
     if vad == "off":
-        sure, unsure = [], _sounding(level > SILENT_DB, len(samples))
-        chunks = [c for span in unsure for c in _cut(samples, level, [span], LONGEST_S, unsure=False)]
-        return Cut(tuple(chunks), tuple(_gaps(unsure, level, len(samples))))
-    probabilities = speech_probabilities(samples) if loud.any() else np.zeros(len(level), np.float32)
-    sure = speech_spans(probabilities, len(samples))
-    unsure = []
-    if vad == "auto":
-        sure, unsure = _weigh(sure, _sounding(loud, len(samples)))
-    chunks = [
-        *_cut(samples, level, sure, LONGEST_S, unsure=False),
-        *(c for span in unsure for c in _cut(samples, level, [span], LONGEST_MUSIC_S, unsure=True)),
-    ]
-    kept = sorted([*sure, *unsure], key=lambda s: s.start)
-    return Cut(tuple(sorted(chunks, key=lambda c: c.start)), tuple(_gaps(kept, level, len(samples))))
+        return _sounding(level > SILENT_DB, len(samples)), []
+    loud = level > max(SILENT_DB, _loud_level(level))
+    if not loud.any():
+        return [], []
+    speech = speech_spans(speech_probabilities(samples), len(samples))
+    return (speech, []) if vad == "on" else _weigh(speech, _sounding(loud, len(samples)))
 
 
 def most_speech(chunks: Sequence[Chunk]) -> Chunk:
@@ -98,30 +115,32 @@ def _weigh(speech: list[Span], sounding: list[Span]) -> tuple[list[Span], list[S
     Where it calls most of the stretch speech, it is; what remains long enough is unsure. Where it
     does not, the whole stretch is: chopping a song at the few lines the VAD hears spoils the rest.
     """
-    sure, unsure = [], []
+    unsure: list[Span] = []
     for stretch in sounding:
-        inside = [s for s in speech if s.start < stretch.stop and s.stop > stretch.start]
+        inside = [s for s in speech if _meets(s, stretch)]
         spoken = sum(min(s.stop, stretch.stop) - max(s.start, stretch.start) for s in inside)
         if spoken < MOSTLY_SPEECH * (stretch.stop - stretch.start):
-            edges = [stretch.start, stretch.stop, *(e for s in inside for e in (s.start, s.stop))]
-            unsure.append(Span(min(edges), max(edges)))
+            ends = [stretch, *inside]
+            unsure.append(Span(min(s.start for s in ends), max(s.stop for s in ends)))
         else:
-            sure += [s for s in inside if s not in sure]
-            unsure += _between(inside, stretch)
-    sure += [s for s in speech if s not in sure and not any(_meets(s, u) for u in unsure)]
-    shortest = SHORTEST_UNSURE_S * SAMPLE_RATE
-    return sorted(sure, key=lambda s: s.start), [
-        u for u in _joined(unsure) if u.stop - u.start >= shortest or any(_meets(u, s) for s in speech)
-    ]
+            unsure += [gap for gap in _between(inside, stretch) if _lasts(gap, SHORTEST_GAP_S)]
+    unsure = [u for u in _joined(unsure) if _lasts(u, SHORTEST_UNSURE_S) or any(_meets(u, s) for s in speech)]
+    whole = [u for u in unsure if any(u.start <= s.start and s.stop <= u.stop for s in speech)]
+    sure = [s for s in speech if not any(u.start <= s.start and s.stop <= u.stop for u in whole)]
+    return sure, [part for u in unsure for part in _between([s for s in sure if _meets(s, u)], u)]
 
 
 def _meets(a: Span, b: Span) -> bool:
     return a.start < b.stop and b.start < a.stop
 
 
+def _lasts(span: Span, seconds: float) -> bool:
+    return span.stop - span.start >= seconds * SAMPLE_RATE
+
+
 def _joined(spans: list[Span]) -> list[Span]:
     joined: list[Span] = []
-    for span in sorted(spans, key=lambda s: s.start):
+    for span in sorted(spans, key=_start):
         if joined and span.start <= joined[-1].stop:
             joined[-1] = Span(joined[-1].start, max(joined[-1].stop, span.stop))
         else:
@@ -131,19 +150,20 @@ def _joined(spans: list[Span]) -> list[Span]:
 
 def _between(speech: list[Span], stretch: Span) -> list[Span]:
     """The parts of a stretch that no speech covers."""
-    edges = [stretch.start, *(e for s in speech for e in (s.start, s.stop)), stretch.stop]
-    pairs = zip(edges[::2], edges[1::2], strict=True)
-    return [Span(a, b) for a, b in pairs if b - a >= SHORTEST_UNSURE_S * SAMPLE_RATE]
+    parts, at = [], stretch.start
+    for span in speech:
+        parts.append(Span(at, min(span.start, stretch.stop)))
+        at = max(at, span.stop)
+    return [p for p in (*parts, Span(at, stretch.stop)) if p.stop > p.start]
 
 
-def _cut(
-    samples: Samples, level: NDArray[np.float32], spans: Sequence[Span], longest_s: float, *, unsure: bool
-) -> Iterator[Chunk]:
-    """Pack spans into chunks: together while they fit and lie close, apart where they do not."""
-    longest = int(longest_s * SAMPLE_RATE)
-    for group in _groups(spans):
-        for start, stop in _pieces(group, level, longest):
-            yield Chunk(samples[start:stop], start / SAMPLE_RATE, unsure)
+def _widened(pieces: list[_Piece], length: int) -> Iterator[_Piece]:
+    """Leave each piece some of the silence around it; neighbours share a short pause."""
+    edge = round(EDGE_S * SAMPLE_RATE)
+    for before, piece, after in zip([None, *pieces], pieces, [*pieces[1:], None], strict=False):
+        earliest = before.stop + (piece.start - before.stop) // 2 if before else 0
+        latest = piece.stop + (after.start - piece.stop) // 2 if after else length
+        yield _Piece(max(piece.start - edge, earliest), min(piece.stop + edge, latest), piece.unsure)
 
 
 def _groups(spans: Sequence[Span]) -> Iterator[list[Span]]:

@@ -144,7 +144,7 @@ class Ctranslate2Engine:
         for rung in policy.ladder(options):
             answer = self._batcher.ask(_Question(chunk.samples, rung, start, options.times != "none"))
             tried.append(answer)
-            if policy.settled(answer.hypothesis, rung, chunk.duration, options):
+            if policy.settled(answer.hypothesis, rung, chunk.duration, options, unsure=chunk.unsure):
                 return answer
         chosen = policy.best([a.hypothesis for a in tried], chunk.duration, options)
         return next(a for a in tried if a.hypothesis is chosen)

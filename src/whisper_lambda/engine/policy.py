@@ -18,10 +18,26 @@ BEAM = 5
 # tokens a second (Korean, Japanese), a short "yes" needs a few whatever its length.
 TOKENS_PER_SECOND = 12.0
 TOKENS_AT_LEAST = 30
+TWICE_TOKENS = 6  # a phrase this long said twice over is looked at again
 MAX_TOKENS = 448  # the decoder's context, prompt included
 UNSURE_LOGPROB = -0.45  # greedy below this is decoded again with a beam
 # Where the VAD hears no speech: sung lines score above -0.7, what is made up over noise below -1.2.
 UNSURE_CHUNK_LOGPROB = -0.9
+DISTINCT = 0.4  # share of different tokens below which a text over music is a vowel held or a chant
+# What Whisper says where nobody speaks: it was trained on captioned videos, and how those end.
+KNOWN_PHRASES = frozenset(
+    [
+        *("you", "thank you", "thank you very much", "thanks for watching", "thank you for watching"),
+        *("bye", "bye bye", "okay", "oh", "yeah", "so", "hmm", "im sorry", "please subscribe", "the end"),
+        *("music", "applause", "music playing", "silence", "i dont know"),
+        *("gracias", "muchas gracias", "gracias por ver el video", "suscríbete", "música", "adiós"),
+        *("subtítulos realizados por la comunidad de amaraorg", "subtítulos por la comunidad de amaraorg"),
+        *("merci", "merci davoir regardé cette vidéo", "soustitres réalisés par la communauté damaraorg"),
+        *("untertitel der amaraorgcommunity", "vielen dank", "grazie", "obrigado", "tchau"),
+        *("sottotitoli creati dalla comunità amaraorg", "продолжение следует", "спасибо"),
+        *("ご視聴ありがとうございました", "谢谢大家", "字幕由amaraorg社区提供", "시청해주셔서 감사합니다"),
+    ]
+)
 STEP_S = 0.5  # windows come in steps, so that chunks of like length share a batch
 
 
@@ -101,6 +117,8 @@ def doubt(
         return None
     if is_loop(hypothesis, duration, options.compression_ratio_threshold):
         return "repetition"
+    if unsure and (reason := _made_up(hypothesis)):
+        return reason
     likely = max(options.logprob_threshold, UNSURE_CHUNK_LOGPROB) if unsure else options.logprob_threshold
     if hypothesis.avg_logprob < likely:
         silent = hypothesis.no_speech_prob > options.no_speech_threshold
@@ -108,10 +126,28 @@ def doubt(
     return None
 
 
-def settled(hypothesis: Hypothesis, rung: Rung, duration: float, options: Options) -> bool:
-    """Tell whether a rung's hypothesis ends the climb."""
+def _made_up(hypothesis: Hypothesis) -> DropReason | None:
+    """Tell whether text over sound without speech is one of those the model falls back on."""
+    if len(set(hypothesis.tokens)) < DISTINCT * len(hypothesis.tokens):
+        return "repetition"
+    said = "".join(c for c in hypothesis.text.lower() if c.isalpha() or c == " ").split()
+    return "known_phrase" if " ".join(said) in KNOWN_PHRASES else None
+
+
+def settled(
+    hypothesis: Hypothesis, rung: Rung, duration: float, options: Options, *, unsure: bool = False
+) -> bool:
+    """Tell whether a rung's hypothesis ends the climb.
+
+    A short window makes the decoder start over now and then, and say everything twice. The full
+    window tells that from a speaker who repeats himself: what is heard there again is kept.
+    """
+    wrong = doubt(hypothesis, duration, options, unsure=unsure)
+    if unsure and wrong != "repetition":
+        return True  # noise stays noise on every rung: unlikely words are dropped, not tried again
     sure = hypothesis.avg_logprob >= rung.unsure_below or not hypothesis.tokens
-    return sure and doubt(hypothesis, duration, options) is None
+    twice = not rung.full_window and repeats(hypothesis.tokens, TWICE_TOKENS) > 1
+    return sure and not twice and wrong is None
 
 
 def is_loop(hypothesis: Hypothesis, duration: float, ratio: float) -> bool:
@@ -121,10 +157,10 @@ def is_loop(hypothesis: Hypothesis, duration: float, ratio: float) -> bool:
     return hypothesis.compression_ratio > ratio or repeats(hypothesis.tokens) >= 4  # noqa: PLR2004
 
 
-def repeats(tokens: Sequence[int], longest_phrase: int = 20) -> int:
-    """Return how many times in a row the most repeated phrase of at least 4 tokens is said."""
+def repeats(tokens: Sequence[int], shortest: int = 4) -> int:
+    """Return how many times in a row the most repeated phrase of `shortest` tokens or more is said."""
     most = 1
-    for size in range(4, min(longest_phrase, len(tokens) // 2) + 1):
+    for size in range(shortest, len(tokens) // 2 + 1):
         run = 0  # positions in a row that equal the one a phrase earlier
         for i in range(size, len(tokens)):
             run = run + 1 if tokens[i] == tokens[i - size] else 0
