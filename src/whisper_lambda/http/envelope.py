@@ -13,6 +13,7 @@ import re
 import secrets
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -154,7 +155,7 @@ class Drained:
 
         async def send_after(message: Message) -> None:
             if message["type"] == "http.response.start" and more and _has_body(scope):
-                with anyio.move_on_after(_DRAIN_S):
+                with anyio.move_on_after(_DRAIN_S), suppress(errors.BodyTooSlow):
                     taken = 0
                     while more and taken < _DRAIN_BYTES:
                         taken += len((await received()).get("body", b""))

@@ -67,24 +67,7 @@ class Told:
         known.update(method=scope["method"], received_bytes=0, sent_bytes=0)
         known["request_id"] = scope["state"].get("request_id", "")
         named = telemetry.REQUEST_ID.set(known["request_id"])
-        finished = False
-
-        async def counted_receive() -> Message:
-            message = await receive()
-            known["received_bytes"] += len(message.get("body", b""))
-            if message["type"] == "http.disconnect" and not finished:
-                known["client_gone"] = True
-            return message
-
-        async def counted_send(message: Message) -> None:
-            nonlocal finished
-            if message["type"] == "http.response.start":
-                known["status"] = message["status"]
-            elif message["type"] == "http.response.body":
-                known["sent_bytes"] += len(message.get("body", b""))
-                finished = not message.get("more_body", False)
-            await send(message)
-
+        counted_receive, counted_send = _counted(known, receive, send)
         try:
             await self.app(scope, counted_receive, counted_send)
         except asyncio.CancelledError:
@@ -95,8 +78,8 @@ class Told:
             stopping = ShuttingDown("this server is being stopped; send it again", retry_after_s=5.0)
             await refusal(stopping)(scope, receive, counted_send)
         except Exception as cause:
-            known.setdefault("code", "internal_error")
-            known.update(error_type=type(cause).__name__, where=telemetry.where(cause))
+            unexpected = {"status": 500, "code": "internal_error"} | known  # whoever is outside answers so
+            known.update(unexpected, error_type=type(cause).__name__, where=telemetry.where(cause))
             raise
         finally:
             known["route"] = _route(scope)
@@ -109,6 +92,29 @@ class Told:
         quiet = known["route"] in OPEN and known.get("status") == 200  # noqa: PLR2004 - asked every few seconds
         level = logging.DEBUG if quiet else logging.INFO
         log.log(level, "request", extra={"facts": telemetry.line_of(known, words=self._words)})
+
+
+def _counted(known: MutableMapping[str, Any], receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Return the same channels, noting in the facts what passes through them."""
+    finished = False
+
+    async def counted_receive() -> Message:
+        message = await receive()
+        known["received_bytes"] += len(message.get("body", b""))
+        if message["type"] == "http.disconnect" and not finished:
+            known["client_gone"] = True
+        return message
+
+    async def counted_send(message: Message) -> None:
+        nonlocal finished
+        if message["type"] == "http.response.start":
+            known["status"] = message["status"]
+        elif message["type"] == "http.response.body":
+            known["sent_bytes"] += len(message.get("body", b""))
+            finished = not message.get("more_body", False)
+        await send(message)
+
+    return counted_receive, counted_send
 
 
 class Bounded:

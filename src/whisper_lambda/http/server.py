@@ -46,7 +46,8 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes in; a head that has begun must end in time."""
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
+        answered = self.cycle is not None and self.cycle.response_complete
+        if self.conn.their_state is not h11.IDLE and not answered:
             self._disarm()
         elif self._timer is None:
             self._arm(self.head_s)

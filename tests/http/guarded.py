@@ -1,0 +1,89 @@
+"""A guarded server as `whisper-lambda serve` runs it, in a thread of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from fakes import FakeEngine, fake_service
+from whisper_lambda.config import Settings
+from whisper_lambda.http import server
+from whisper_lambda.http.app import create_app
+from whisper_lambda.http.gates import Gates
+from whisper_lambda.http.keys import KeyFile, key_file, new_key
+
+READY_TEXT = " Please check the number and try again."
+
+
+@dataclass
+class Guarded:
+    address: tuple[str, int]
+    gates: Gates
+    engine: FakeEngine
+    running: server.Server
+    door: KeyFile
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.address[1]}"
+
+    def key(self, tenant: str = "hernan", **how) -> str:
+        text, key = new_key(tenant, time.time(), **how)
+        self.door.add(key)
+        return text
+
+    def raw(self, *parts: bytes, pause_s: float = 0.0, wait_s: float = 10.0) -> bytes:
+        """Send bytes, then return everything the server says until it closes the connection."""
+        with socket.create_connection(self.address, timeout=wait_s) as line:
+            try:
+                for part in parts:
+                    line.sendall(part)
+                    time.sleep(pause_s)
+            except OSError:
+                pass  # it has been closed; what was said before may still be read
+            said = b""
+            try:
+                while more := line.recv(65_536):
+                    said += more
+            except ConnectionResetError:
+                pass
+            return said
+
+
+class Hasty(server.Connection):
+    head_s = 0.5
+
+
+@contextmanager
+def guarded(
+    settings: Settings, engine: FakeEngine | None = None, *, open_to_everyone: bool = False
+) -> Iterator[Guarded]:
+    engine = engine or FakeEngine(text=READY_TEXT)
+    with fake_service(engine, settings) as service:
+        gates = Gates.of(service, settings, open_to_everyone=open_to_everyone)
+        app = create_app(service, settings, gates=gates)
+        listener = server.bound("127.0.0.1", 0)
+        running = server.server(app, settings, gates, connection=Hasty)
+        thread = threading.Thread(
+            target=lambda: asyncio.run(running.serve(sockets=[listener])), daemon=True, name="server"
+        )
+        thread.start()
+        wait_for(lambda: running.started)
+        try:
+            yield Guarded(listener.getsockname()[:2], gates, engine, running, key_file(settings))
+        finally:
+            running.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive(), "the server did not stop"
+
+
+def wait_for(true, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.005)

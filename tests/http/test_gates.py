@@ -1,0 +1,432 @@
+"""What stands before the routes: keys on every one of them, bounds on what comes, pages of other sites."""
+
+import asyncio
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import openai
+import pytest
+from starlette.middleware import Middleware
+
+from guarded import Guarded, guarded
+from serving import wav
+from whisper_lambda.config import Settings
+from whisper_lambda.http import middleware
+from whisper_lambda.http.admission import VISIT
+from whisper_lambda.http.keys import KeyFile
+from whisper_lambda.http.limits import Usage
+
+FREE = {"/health/live", "/health/ready"}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(
+        home=tmp_path_factory.mktemp("home"), probe_every_s=3600, cors_origins=("https://good.example",)
+    )
+
+
+@pytest.fixture(scope="module")
+def keyed(settings: Settings) -> Iterator[Guarded]:
+    with guarded(settings) as server:
+        server.key()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def unkeyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    with guarded(Settings(home=tmp_path_factory.mktemp("home"), probe_every_s=3600)) as server:
+        yield server
+
+
+@pytest.fixture
+def http(keyed: Guarded) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=keyed.url, timeout=30) as http:
+        yield http
+
+
+def routes(server: Guarded) -> list[tuple[str, str]]:
+    paths = server.running.config.app.openapi()["paths"]
+    return [
+        (method.upper(), re.sub(r"{\w+}", "base", path))
+        for path, methods in paths.items()
+        for method in methods
+        if path not in FREE
+    ]
+
+
+def error_of(answer: httpx2.Response) -> dict:
+    assert answer.headers["x-request-id"]
+    assert set(answer.json()) == {"error"}
+    return answer.json()["error"]
+
+
+def test_there_are_routes_to_guard(keyed: Guarded) -> None:
+    assert {("POST", "/transcribe"), ("POST", "/v1/audio/transcriptions"), ("GET", "/metrics")} <= set(
+        routes(keyed)
+    )
+
+
+def test_no_route_opens_without_a_live_key_that_covers_it(keyed: Guarded, http: httpx2.Client) -> None:
+    """Every route x (no key, unknown, near miss, revoked, expired, of other scopes)."""
+    good = keyed.key()
+    revoked = keyed.key()
+    keyed.door.revoke(revoked.split("_")[1], time.time())
+    expired = keyed.key(expires=time.time() + 0.01)
+    narrow = keyed.key(scopes=("jobs",))
+    time.sleep(0.02)
+    denied = {
+        "": ("missing_api_key", 401),
+        "sk-none": ("invalid_api_key", 401),
+        good[:-2] + ("AA" if good[-2:] != "AA" else "BB"): ("invalid_api_key", 401),
+        revoked: ("invalid_api_key", 401),
+        expired: ("invalid_api_key", 401),
+        narrow: ("insufficient_scope", 403),
+    }
+    for method, path in [
+        *routes(keyed),
+        ("GET", "/nothing/here"),
+        ("POST", "/"),
+        ("GET", "/docs/../metrics/"),
+    ]:
+        for text, (code, status) in denied.items():
+            # Through a proxy, so that metrics are not asked for from this machine.
+            headers = {"Authorization": f"Bearer {text}".strip(), "X-Forwarded-For": "203.0.113.9"}
+            answer = http.request(method, path, headers=headers)
+            assert (answer.status_code, error_of(answer)["code"]) == (status, code), (method, path, text)
+
+
+def test_a_live_key_opens_under_either_header(keyed: Guarded, http: httpx2.Client) -> None:
+    text = keyed.key()
+    for headers in (
+        {"Authorization": f"Bearer {text}"},
+        {"authorization": f"bearer  {text}"},
+        {"X-API-Key": text},
+    ):
+        assert http.get("/v1/models", headers=headers).status_code == 200
+
+
+def test_health_needs_no_key(http: httpx2.Client) -> None:
+    assert http.get("/health/live").status_code == 200
+    assert http.get("/health/ready").status_code in {200, 503}
+
+
+def test_the_key_is_checked_before_the_body_is_read(tmp_path: Path) -> None:
+    door = KeyFile(tmp_path / "keys.json")
+    door.path.write_text('{"keys": []}')
+
+    async def unreached(scope, receive, send) -> None:
+        raise AssertionError("the gate is open")
+
+    gate = middleware.KeyGate(unreached, keys=door, usage=Usage(tmp_path / "u"))
+    sent = []
+
+    async def receive():
+        raise AssertionError("the body was read")
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/transcribe", "headers": [], "client": ("1.2.3.4", 5)}
+    asyncio.run(gate(scope, receive, send))
+
+    assert sent[0]["status"] == 401
+
+
+def test_a_client_that_waits_for_leave_to_send_is_refused_without_it(keyed: Guarded) -> None:
+    said = keyed.raw(
+        b"POST /transcribe HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\nExpect: 100-continue\r\n\r\n"
+    )
+
+    assert said.startswith(b"HTTP/1.1 401 ")
+    assert b"100 Continue" not in said
+
+
+@pytest.mark.parametrize("megabytes", [1, 30])
+def test_the_sdk_reads_why_it_was_refused_however_much_it_sends(keyed: Guarded, megabytes: int) -> None:
+    with (
+        openai.OpenAI(base_url=f"{keyed.url}/v1", api_key="sk-wrong", max_retries=0) as sdk,
+        pytest.raises(openai.AuthenticationError) as refused,
+    ):
+        sdk.audio.transcriptions.create(model="whisper-1", file=("a.wav", bytes(megabytes * 1_000_000)))
+
+    assert refused.value.code == "invalid_api_key"
+    assert refused.value.request_id
+
+
+def test_limits_are_the_sdks_rate_limit_error(keyed: Guarded) -> None:
+    text = keyed.key(per_minute=1)
+    with openai.OpenAI(base_url=f"{keyed.url}/v1", api_key=text, max_retries=0) as sdk:
+        sdk.models.list()
+        with pytest.raises(openai.RateLimitError) as refused:
+            sdk.models.list()
+
+    assert refused.value.code == "rate_limit_exceeded"
+    assert 1 <= int(refused.value.response.headers["retry-after"]) <= 60
+
+
+def test_the_days_audio_ends_over_http(keyed: Guarded, http: httpx2.Client) -> None:
+    headers = {"X-API-Key": keyed.key(audio_s_per_day=5)}
+    codes = []
+    for seconds in (3.0, 3.0, 6.0):
+        answer = http.post("/transcribe", headers=headers, files={"file": ("a.wav", wav(seconds))})
+        codes.append((answer.status_code, answer.json().get("error", {}).get("code")))
+
+    assert codes == [(200, None), (429, "audio_quota_exceeded"), (413, "audio_too_long")]
+
+
+def test_a_keys_requests_at_once_are_bounded_and_given_back(tmp_path: Path) -> None:
+    from fakes import FakeEngine
+
+    engine = FakeEngine(delay_s=0.7)
+    with guarded(Settings(home=tmp_path, probe_every_s=3600), engine) as server:
+        headers = {"X-API-Key": server.key(concurrent=2)}
+        statuses: list[int] = []
+
+        def ask() -> None:
+            files = {"file": ("a.wav", wav(1.0))}
+            answer = httpx2.post(f"{server.url}/transcribe", headers=headers, files=files, timeout=30)
+            statuses.append(answer.status_code)
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ask()
+
+    assert sorted(statuses) == [200, 200, 200, 429, 429]
+
+
+def test_metrics_are_for_this_machine_or_their_scope(keyed: Guarded, http: httpx2.Client) -> None:
+    through = {"X-Forwarded-For": "203.0.113.9"}
+
+    assert http.get("/metrics").status_code == 200
+    assert http.get("/metrics", headers=through).status_code == 401
+    assert http.get("/metrics", headers=through | {"X-API-Key": keyed.key()}).status_code == 403
+    metrics = keyed.key(scopes=("metrics",))
+    assert http.get("/metrics", headers=through | {"X-API-Key": metrics}).status_code == 200
+
+
+def test_metrics_stay_closed_where_no_key_is_asked_for(unkeyed: Guarded) -> None:
+    assert httpx2.get(f"{unkeyed.url}/metrics", headers={"Via": "proxy"}).status_code == 401
+    assert httpx2.get(f"{unkeyed.url}/v1/models", headers={"Via": "proxy"}).status_code == 200
+
+
+def test_where_no_key_is_asked_for_any_key_will_do(unkeyed: Guarded) -> None:
+    assert (
+        httpx2.get(f"{unkeyed.url}/v1/models", headers={"Authorization": "Bearer sk-none"}).status_code == 200
+    )
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_pages_of_other_sites_may_not_use_a_server_without_keys(unkeyed: Guarded, site: str) -> None:
+    headers = {"Sec-Fetch-Site": site, "Origin": "https://evil.example"}
+    answer = httpx2.post(f"{unkeyed.url}/transcribe", headers=headers, files={"file": ("a.wav", wav(1.0))})
+
+    assert (answer.status_code, error_of(answer)["code"]) == (403, "cross_site_request")
+    own = httpx2.get(f"{unkeyed.url}/v1/models", headers={"Sec-Fetch-Site": "same-origin"})
+    assert own.status_code == 200
+
+
+def test_no_page_may_read_answers_unless_its_origin_is_named(unkeyed: Guarded, http: httpx2.Client) -> None:
+    ask = {"Origin": "https://good.example", "Access-Control-Request-Method": "POST"}
+    off = httpx2.options(f"{unkeyed.url}/transcribe", headers=ask)
+    assert not [name for name in off.headers if name.startswith("access-control")]
+
+    allowed = http.options("/transcribe", headers=ask)
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == "https://good.example"
+    refused = http.post("/transcribe", headers={"Origin": "https://good.example"})
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (
+        401,
+        "https://good.example",
+    )
+    evil = http.options("/transcribe", headers=ask | {"Origin": "https://evil.example"})
+    assert "access-control-allow-origin" not in evil.headers
+
+
+def envelope_of(said: bytes) -> tuple[int, str]:
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert b"x-request-id: req_" in head.lower(), said[:300]
+    return int(head.split()[1]), json.loads(body)["error"]["code"]
+
+
+def test_what_is_no_http_is_refused_in_our_shape(keyed: Guarded) -> None:
+    for nonsense in (
+        b"GARBAGE\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n",
+    ):
+        assert envelope_of(keyed.raw(nonsense)) == (400, "broken_request"), nonsense
+
+
+def test_more_headers_than_any_client_sends_are_refused(keyed: Guarded) -> None:
+    many = b"".join(b"a%d: b\r\n" % n for n in range(middleware.MOST_HEADERS))
+    said = keyed.raw(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + many + b"\r\n")
+    assert envelope_of(said) == (431, "headers_too_large")
+
+    began = time.monotonic()
+    said = keyed.raw(b"GET / HTTP/1.1\r\nHost: x\r\n", *[b"a: b\r\n" * 1000] * 100)
+    assert envelope_of(said) == (400, "broken_request")
+    assert time.monotonic() - began < 5
+
+
+def test_a_head_that_comes_byte_by_byte_is_not_waited_for(keyed: Guarded) -> None:
+    began = time.monotonic()
+    said = keyed.raw(*[b"G", b"E", b"T", b" ", b"/"] * 4, pause_s=0.2)
+
+    assert envelope_of(said) == (408, "request_timeout")
+    assert time.monotonic() - began < 5
+
+
+def test_a_connection_that_says_nothing_is_closed(keyed: Guarded) -> None:
+    began = time.monotonic()
+
+    assert keyed.raw() == b""
+    assert time.monotonic() - began < 3
+
+
+def test_a_second_head_on_a_connection_is_timed_too(keyed: Guarded) -> None:
+    ask = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    began = time.monotonic()
+    said = keyed.raw(ask, *[b"G", b"E", b"T"] * 6, pause_s=0.2)
+
+    assert b"HTTP/1.1 408" in said
+    assert time.monotonic() - began < 5
+
+
+def slow_body(patience_s: float, parts: int, pause_s: float, size: int = 1) -> list[int]:
+    """Send a body in parts to an app that reads it; return the statuses answered."""
+    sent: list[int] = []
+
+    async def app(scope, receive, send) -> None:
+        while (message := await receive())["type"] == "http.request" and message.get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive():
+        nonlocal parts
+        parts -= 1
+        await asyncio.sleep(pause_s)
+        return {"type": "http.request", "body": b"x" * size, "more_body": parts > 0}
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            sent.append(message["status"])
+
+    async def run() -> None:
+        try:
+            bounded = middleware.Bounded(app, patience_s=patience_s)
+            await bounded({"type": "http", "headers": [], "method": "POST", "path": "/"}, receive, send)
+        except middleware.BodyTooSlow as slow:
+            sent.append(slow.status)
+
+    asyncio.run(run())
+    return sent
+
+
+def test_a_body_a_byte_at_a_time_is_given_up_and_a_steady_one_is_not() -> None:
+    assert slow_body(0.3, parts=100, pause_s=0.02) == [408]
+    assert slow_body(0.3, parts=2, pause_s=0.5) == [408]
+    assert slow_body(0.3, parts=30, pause_s=0.02, size=200) == [200]
+
+
+def test_a_slow_upload_is_answered_while_others_are_served(tmp_path: Path, monkeypatch) -> None:
+    """40 connections at a byte now and then; a good client beside them does not notice."""
+    monkeypatch.setattr(middleware.Bounded.__init__, "__kwdefaults__", {"patience_s": 1.0})
+    with guarded(Settings(home=tmp_path, probe_every_s=3600)) as server:
+        head = (
+            b"POST /transcribe HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+            b"Content-Length: 9999\r\n\r\n"
+        )
+        answers: list[bytes] = []
+
+        def crawl() -> None:
+            answers.append(server.raw(head, *[bytes([c]) for c in b"--b\r\nContent-D"], pause_s=0.2))
+
+        crawlers = [threading.Thread(target=crawl) for _ in range(40)]
+        for crawler in crawlers:
+            crawler.start()
+        time.sleep(0.3)
+        began = time.monotonic()
+        good = httpx2.post(f"{server.url}/transcribe", files={"file": ("a.wav", wav(1.0))}, timeout=30)
+        took = time.monotonic() - began
+        for crawler in crawlers:
+            crawler.join(20)
+
+    assert good.status_code == 200
+    assert took < 2
+    assert {envelope_of(answer) for answer in answers} == {(408, "request_timeout")}
+
+
+def test_a_slow_body_that_is_wrong_as_well_is_answered_once(keyed: Guarded) -> None:
+    head = (
+        b"POST /transcribe HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        b"Content-Length: 99\r\nX-API-Key: %s\r\n\r\n" % keyed.key().encode()
+    )
+
+    assert envelope_of(keyed.raw(head, b"no boundary", wait_s=20)) == (400, "broken_request")
+
+
+def test_an_unread_body_does_not_keep_a_connection_for_ever(keyed: Guarded) -> None:
+    head = b"POST /transcribe HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"
+    began = time.monotonic()
+    said = keyed.raw(head, *[b"x"] * 40, pause_s=0.1)
+
+    assert said.startswith(b"HTTP/1.1 401 ")
+    assert time.monotonic() - began < 6
+
+
+@pytest.mark.parametrize(
+    ("header", "patience_s"),
+    [(None, 600.0), ("30", 30.0), ("6000", 600.0), ("nan", 600.0), ("-1", 600.0), ("soon", 600.0)],
+)
+def test_how_long_the_client_waits_is_what_its_sdk_says(
+    tmp_path: Path, header: str | None, patience_s: float
+) -> None:
+    seen: list[float] = []
+
+    async def app(scope, receive, send) -> None:
+        seen.append(VISIT.get().patience_s)
+
+    gate = middleware.KeyGate(
+        app, keys=KeyFile(tmp_path / "k"), usage=Usage(tmp_path / "u"), answer_within_s=600.0
+    )
+    headers = [(b"x-stainless-read-timeout", header.encode())] if header else []
+    scope = {"type": "http", "method": "POST", "path": "/transcribe", "headers": headers}
+    asyncio.run(gate(scope, None, None))
+
+    assert seen == [patience_s]
+
+
+def test_guards_are_listed_outermost_first(settings: Settings, tmp_path: Path) -> None:
+    from whisper_lambda.telemetry import Meter
+
+    listed: list[Middleware] = middleware.guards(
+        settings, KeyFile(tmp_path / "k"), Usage(tmp_path / "u"), Meter()
+    )
+
+    assert [g.cls.__name__ for g in listed] == ["Told", "Bounded", "CORSMiddleware", "KeyGate", "Drained"]
+
+
+def test_half_a_request_and_gone_harms_nobody(keyed: Guarded) -> None:
+    for cut in (1, 20, 90, 160):
+        ask = (
+            b"POST /transcribe HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\nContent-Type: audio/wav\r\n\r\n"
+            + b"x" * 400
+        )
+        with socket.create_connection(keyed.address) as line:
+            line.sendall(ask[:cut])
+
+    assert httpx2.get(f"{keyed.url}/health/live").status_code == 200
