@@ -1,7 +1,8 @@
 """Samples in, chunks out: what to decode, cut where it hurts least, and what was left out and why.
 
 Chunks are disjoint, ordered, at most 30 s, and cover all that may be speech exactly once. Cuts fall
-where the sound itself is quietest, so that an edit elsewhere in the recording moves none of them.
+where the sound itself is quietest: an edit leaves most chunks elsewhere as they were, byte for byte
+where it moves them by whole frames, by a frame or two at their ends where it does not.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def plan(samples: Samples, vad: VadMode) -> Cut:
     pieces += [_Piece(*p, True) for span in unsure for p in _pieces([span], level, longest_music)]
     pieces = list(_widened(sorted(pieces), len(samples)))
     chunks = tuple(Chunk(samples[p.start : p.stop], p.start / SAMPLE_RATE, p.unsure) for p in pieces)
-    return Cut(chunks, tuple(_gaps(sorted([*sure, *unsure], key=_start), level, len(samples))))
+    return Cut(chunks, tuple(_gaps(pieces, level, len(samples))))
 
 
 class _Piece(NamedTuple):
@@ -213,12 +214,12 @@ def _quietest(level: NDArray[np.float32], start: int, stop: int, longest: int) -
     return (first + int(np.argmin(smooth))) * FRAME + FRAME // 2
 
 
-def _gaps(kept: Sequence[Span], level: NDArray[np.float32], length: int) -> Iterator[Dropped]:
-    """Tell what lies between: silence, or sound that nobody speaks in."""
-    edges = [0, *(e for s in kept for e in (s.start, s.stop)), length]
+def _gaps(pieces: Sequence[_Piece], level: NDArray[np.float32], length: int) -> Iterator[Dropped]:
+    """Tell what no chunk holds: silence, or sound that nobody speaks in."""
+    edges = [0, *(e for p in pieces for e in (p.start, p.stop)), length]
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
         if stop - start >= TELL_S * SAMPLE_RATE:
-            heard = float(level[start // FRAME : stop // FRAME].max(initial=SILENT_DB))
+            heard = float(level[-(-start // FRAME) : stop // FRAME].max(initial=SILENT_DB))
             yield Dropped(
                 start / SAMPLE_RATE, stop / SAMPLE_RATE, "no_speech" if heard > SILENT_DB else "silence"
             )
