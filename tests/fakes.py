@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from whisper_lambda import lanes
 from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.bootstrap import Service
 from whisper_lambda.config import Settings
@@ -60,6 +61,7 @@ class FakeEngine:
 
     def transcribe(self, chunk: Chunk, options: Options) -> ChunkResult:
         with self.turn if self.serial else nullcontext():
+            lanes.stay()  # as an engine that queues does
             self.heard.append((chunk.start, options))
             self.began()
             time.sleep(self.delay_s if chunk.duration > self.quick_s else 0.0)

@@ -6,10 +6,12 @@ second answer of the name server (rebinding) has no effect. Every redirect is ch
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -71,6 +73,9 @@ def _follow(address: str, spool: Spool, network: Network, deadline: float) -> No
     for _ in range(MOST_REDIRECTS + 1):
         url = urlsplit(address)
         connection = _connected(url, network, deadline)
+        # A header that drips in never lets the socket time out.
+        over = threading.Timer(_left(deadline), _hang_up, [connection.sock])
+        over.start()
         try:
             path = (url.path or "/") + (f"?{url.query}" if url.query else "")
             connection.request("GET", path, headers={"Accept": "*/*", "User-Agent": "whisper-lambda"})
@@ -83,6 +88,7 @@ def _follow(address: str, spool: Spool, network: Network, deadline: float) -> No
             _take(answer, spool, deadline)
             return
         finally:
+            over.cancel()
             connection.close()
     raise _refused(f"the address redirects more than {MOST_REDIRECTS} times")
 
@@ -100,7 +106,7 @@ def _connected(url: SplitResult, network: Network, deadline: float) -> http.clie
         raise _refused("the address is not on the public internet")
     port = url.port or http.client.HTTPS_PORT
     connection = http.client.HTTPSConnection(url.hostname, port)
-    plain = socket.create_connection((found[0], port), timeout=_left(deadline))
+    plain = socket.create_connection((found[0], port), timeout=min(_left(deadline), _SILENCE_S))
     try:
         connection.sock = network.tls.wrap_socket(plain, server_hostname=url.hostname)
     except BaseException:
@@ -109,18 +115,26 @@ def _connected(url: SplitResult, network: Network, deadline: float) -> http.clie
     return connection
 
 
+def _hang_up(socket_: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        socket_.shutdown(socket.SHUT_RDWR)
+
+
 def _take(answer: http.client.HTTPResponse, spool: Spool, deadline: float) -> None:
     while piece := answer.read1(_PIECE):
         spool.take(piece)
         _left(deadline)
+    _left(deadline)  # hung up on for its slowness, it looks like a file that ends
+    if answer.length:
+        raise _refused("the address broke off before the recording's end")
 
 
 def _left(deadline: float) -> float:
-    """Return the seconds a socket may be silent; raise when all the time is used up."""
+    """Return the seconds left; raise when none are."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise _refused("the address took too long to be fetched")
-    return min(seconds, _SILENCE_S)
+    return seconds
 
 
 def _refused(why: str) -> FetchRefused:
