@@ -20,7 +20,7 @@ TOKENS_PER_SECOND = 12.0
 TOKENS_AT_LEAST = 30
 TWICE_TOKENS = 6  # a phrase this long said twice over is looked at again
 MAX_TOKENS = 448  # the decoder's context, prompt included
-UNSURE_LOGPROB = -0.45  # greedy below this is decoded again with a beam
+UNSURE_LOGPROB = -0.45  # `best` decodes what is less likely than this again, on the full window
 # Where the VAD hears no speech: sung lines score above -0.7, what is made up over noise below -1.2.
 UNSURE_CHUNK_LOGPROB = -0.9
 DISTINCT = 0.4  # share of different tokens below which a text over music is a vowel held or a chant

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_lambda.engine.policy import (
+    KNOWN_PHRASES,
     MARGIN_S,
     MAX_TOKENS,
     Hypothesis,
@@ -215,6 +216,26 @@ def test_where_no_speech_was_found_words_must_be_likelier() -> None:
     assert set(sure) == {None}
     assert unsure[0] is None
     assert unsure[-1] == "no_speech"
+
+
+def test_where_no_speech_was_found_what_captions_say_in_silence_is_dropped() -> None:
+    said = hypothesis(text=" ¡Gracias por ver el video! ")
+
+    assert doubt(said, DURATION, Options(), unsure=True) == "known_phrase"
+    assert doubt(said, DURATION, Options()) is None, "a speaker may say it"
+    assert doubt(hypothesis(text=" Gracias por ver el partido."), DURATION, Options(), unsure=True) is None
+
+
+def test_where_no_speech_was_found_a_vowel_held_is_repetition() -> None:
+    held = hypothesis([5, 6, 5, 5, 6, 6, 5, 6, 5, 5, 5, 6], " Oh, oh, oh")
+
+    assert doubt(held, DURATION, Options(), unsure=True) == "repetition"
+    assert doubt(hypothesis(text=" Oh, oh"), DURATION, Options(), unsure=True) is None
+
+
+@pytest.mark.parametrize("phrase", sorted(KNOWN_PHRASES))
+def test_known_phrases_are_written_as_they_are_compared(phrase: str) -> None:
+    assert doubt(hypothesis(text=f" {phrase.upper()}."), DURATION, Options(), unsure=True) == "known_phrase"
 
 
 # --- climbing ---
