@@ -104,7 +104,11 @@ def results(plan: Plan, *, engine: Engine) -> Generator[ChunkResult]:
 
 def transcribe_chunk(chunk: Chunk, options: Options, *, engine: Engine) -> ChunkResult:
     """Return what the chunk says. The unit of fan-out: a thread, a worker and a Lambda all run this."""
-    return engine.transcribe(chunk, options)
+    result = engine.transcribe(chunk, options)
+    if not options.multilingual:
+        return result
+    segments = tuple(replace(segment, language=result.language) for segment in result.segments)
+    return replace(result, segments=segments)
 
 
 def finish(plan: Plan, heard: Iterable[ChunkResult], *, choice: ModelChoice | None = None) -> Transcript:
