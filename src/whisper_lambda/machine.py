@@ -9,6 +9,10 @@ from pathlib import Path
 
 from whisper_lambda.config import Settings
 
+LAMBDA_MB_PER_CORE = 1769  # AWS: a function of this memory has one core's time
+CGROUP = Path("/sys/fs/cgroup")
+CPUINFO = Path("/proc/cpuinfo")
+
 _INSTRUCTIONS = {  # as /proc/cpuinfo spells them
     "avx2": "AVX2",
     "avx512f": "AVX512",
@@ -21,16 +25,13 @@ _INSTRUCTIONS = {  # as /proc/cpuinfo spells them
 }
 
 
-def instructions() -> list[str]:
+def instructions(cpuinfo: Path = CPUINFO) -> list[str]:
     """Return the processor's instruction sets that matter for decoding, by their usual names."""
-    flags = cpu_flags()
+    flags = cpu_flags(cpuinfo)
     return [shown for flag, shown in _INSTRUCTIONS.items() if flag in flags]
 
 
-LAMBDA_MB_PER_CORE = 1769  # AWS: a function of this memory has one core's time
-
-
-def cores(settings: Settings) -> int:
+def cores(settings: Settings, *, cgroup: Path = CGROUP) -> int:
     """Return how many cores to use: as the settings say, else what may be used, at least one.
 
     A container's share and Lambda's memory count: more threads than cores slow each other down.
@@ -38,35 +39,35 @@ def cores(settings: Settings) -> int:
     if settings.threads > 0:
         return settings.threads
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    granted = [float(allowed), cgroup_cores() or float(allowed)]
+    granted = [float(allowed), cgroup_cores(cgroup) or float(allowed)]
     if settings.lambda_memory_mb:
         granted.append(settings.lambda_memory_mb / LAMBDA_MB_PER_CORE)
     return max(1, math.floor(min(granted) + 0.5))
 
 
-def has_fast_avx512() -> bool:
+def has_fast_avx512(cpuinfo: Path = CPUINFO) -> bool:
     """Tell whether 512-bit integer instructions are there to be used.
 
     CTranslate2 does not take AVX512 by itself: encoding is 10-20 % faster with it (docs/log.md).
     """
-    return {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"} <= cpu_flags()
+    return {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"} <= cpu_flags(cpuinfo)
 
 
-def cgroup_cores() -> float | None:
+def cgroup_cores(cgroup: Path = CGROUP) -> float | None:
     """Return the processor time the cgroup grants, in cores; None where there is no limit."""
-    both = Path("/sys/fs/cgroup/cpu.max")
+    both = cgroup / "cpu.max"
     if both.is_file():
         quota, period = both.read_text().split()
         return None if quota == "max" else int(quota) / int(period)
-    quota_us = _first_number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-    period_us = _first_number("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    quota_us = _first_number(cgroup / "cpu/cpu.cfs_quota_us")
+    period_us = _first_number(cgroup / "cpu/cpu.cfs_period_us")
     return quota_us / period_us if quota_us and period_us and quota_us > 0 else None
 
 
-def free_memory_bytes() -> int | None:
+def free_memory_bytes(cgroup: Path = CGROUP) -> int | None:
     """Return what may still be used, by the machine's count or the cgroup's, whichever is less."""
-    limit = _first_number("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-    used = _first_number("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
+    limit = _first_number(cgroup / "memory.max", cgroup / "memory/memory.limit_in_bytes")
+    used = _first_number(cgroup / "memory.current", cgroup / "memory/memory.usage_in_bytes")
     room = [limit - used] if limit is not None and used is not None else []
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
@@ -77,18 +78,17 @@ def free_memory_bytes() -> int | None:
     return min(room, default=None)
 
 
-def _first_number(*paths: str) -> int | None:
+def _first_number(*paths: Path) -> int | None:
     for path in paths:
         try:
-            return int(Path(path).read_text())
+            return int(path.read_text())
         except (OSError, ValueError):
             continue
     return None
 
 
-def cpu_flags() -> set[str]:
+def cpu_flags(cpuinfo: Path = CPUINFO) -> set[str]:
     """Return the processor's abilities as /proc/cpuinfo spells them; macOS: what all its kind have."""
-    cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         lines = cpuinfo.read_text().splitlines()
         return set(next((line for line in lines if line.startswith(("flags", "Features"))), "").split())
