@@ -25,6 +25,7 @@ from whisper_lambda.types import (
     ModelChoice,
     Options,
     Segment,
+    Token,
     Word,
 )
 
@@ -70,11 +71,12 @@ class FakeEngine:
         text = (" loud" if np.abs(chunk.samples).max() > LOUD else " quiet") if self.echo else self.text
         end = chunk.duration
         words = (Word(0.0, end, text, 0.9),) if options.times == "word" else ()
+        scored = tuple(Token(t.encode(), -0.1) for t in text) if options.times != "none" else ()
         dropped = (Dropped(0.0, end / 2, "repetition", "la la la"),) if self.drops else ()
         return ChunkResult(
             start=chunk.start,
             duration=end,
-            segments=(Segment(0.0, end, text, -0.2, 0.01, 1.1, words=words),),
+            segments=(Segment(0.0, end, text, -0.2, 0.01, 1.1, words=words, scored=scored),),
             dropped=dropped,
             language=options.language,
         )

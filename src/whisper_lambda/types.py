@@ -31,6 +31,14 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """One token of the model's vocabulary, as it was written."""
+
+    text: bytes  # may be part of a character
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A stretch of transcript, with the scores Whisper gives for trusting it."""
 
@@ -43,6 +51,7 @@ class Segment:
     temperature: float = 0.0  # the rung of the ladder that gave this text
     tokens: tuple[int, ...] = ()
     words: tuple[Word, ...] = ()
+    scored: tuple[Token, ...] = ()  # `tokens` with their scores; where times were asked for
     speaker: str | None = None
     language: str | None = None  # set when the recording is multilingual
 

@@ -235,3 +235,28 @@ def test_silence_is_an_empty_text_and_told(openai: OpenAI) -> None:
     assert heard.text == ""
     assert heard.languages == []
     assert [d["reason"] for d in heard.x_dropped] == ["silence"]
+
+
+def test_logprobs_are_those_of_the_texts_tokens(openai: OpenAI) -> None:
+    heard: Any = openai.audio.transcriptions.create(file=wav(), model="whisper-1", include=["logprobs"])
+
+    assert bytes(int(b) for t in heard.logprobs for b in t.bytes).decode().strip() == heard.text
+    assert "".join(t.token for t in heard.logprobs).strip() == heard.text
+    assert {t.logprob for t in heard.logprobs} == {-0.1}
+
+
+def test_logprobs_are_streamed_too(openai: OpenAI) -> None:
+    events: list[Any] = list(
+        openai.audio.transcriptions.create(file=wav(), model="whisper-1", include=["logprobs"], stream=True)
+    )
+
+    for event in events:
+        said = event.delta if event.type == "transcript.text.delta" else event.text
+        assert "".join(t.token for t in event.logprobs).strip() == said
+
+
+def test_logprobs_come_with_json_only(openai: OpenAI) -> None:
+    with pytest.raises(sdk_errors.BadRequestError, match="include needs"):
+        openai.audio.transcriptions.create(
+            file=wav(), model="whisper-1", include=["logprobs"], response_format="verbose_json"
+        )

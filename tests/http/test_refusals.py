@@ -229,9 +229,10 @@ def test_our_own_failures_are_typed_and_tell_no_words(fails: str, kind: type[Exc
     with (
         fake_service(engine) as service,
         served(create_app(service, service.settings)) as address,
+        sdk(address) as openai,
         pytest.raises(sdk_errors.APIStatusError) as failed,
     ):
-        sdk(address).audio.transcriptions.create(file=(f"{CANARY}.wav", wav()), model="whisper-1")
+        openai.audio.transcriptions.create(file=(f"{CANARY}.wav", wav()), model="whisper-1")
 
     assert type(failed.value) is kind
     assert failed.value.code == code

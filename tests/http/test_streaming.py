@@ -38,8 +38,12 @@ def test_the_first_delta_does_not_wait_for_the_last_chunk() -> None:
     read = threading.Event()
     engine = FakeEngine(serial=True)
     engine.began = lambda: len(engine.heard) >= 3 and read.wait(10)
-    with fake_service(engine) as service, served(create_app(service, service.settings)) as address:
-        events = iter(sdk(address).audio.transcriptions.create(file=wav(120), model="whisper-1", stream=True))
+    with (
+        fake_service(engine) as service,
+        served(create_app(service, service.settings)) as address,
+        sdk(address) as openai,
+    ):
+        events = iter(openai.audio.transcriptions.create(file=wav(120), model="whisper-1", stream=True))
         assert next(events).type == "transcript.text.delta"
         read.set()
         assert [e.type for e in events][-1] == "transcript.text.done"
@@ -67,8 +71,12 @@ def test_a_refusal_before_the_first_event_is_an_answer(openai: OpenAI) -> None:
 def test_a_failure_in_mid_stream_raises() -> None:
     engine = FakeEngine()
     engine.began = lambda: setattr(engine, "fails", len(engine.heard) > 1)
-    with fake_service(engine) as service, served(create_app(service, service.settings)) as address:
-        events = sdk(address).audio.transcriptions.create(file=wav(120), model="whisper-1", stream=True)
+    with (
+        fake_service(engine) as service,
+        served(create_app(service, service.settings)) as address,
+        sdk(address) as openai,
+    ):
+        events = openai.audio.transcriptions.create(file=wav(120), model="whisper-1", stream=True)
         with pytest.raises(sdk_errors.APIError) as failed:
             list(events)
 

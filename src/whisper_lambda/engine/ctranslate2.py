@@ -123,7 +123,8 @@ class Ctranslate2Engine:
             return ChunkResult(chunk.start, duration, segmenting.whole(hypothesis, duration), (), language)
         pieces = self._vocabulary.words(hypothesis.tokens, language)
         words, counts = timed_words(pieces, answer.alignment, chunk.samples)
-        made = segmenting.segments(words, counts, hypothesis, answer.alignment)
+        spelled = self._vocabulary.spelled(hypothesis.tokens)
+        made = segmenting.segments(words, counts, hypothesis, answer.alignment, spelled)
         return ChunkResult(chunk.start, duration, made, (), language)
 
     def _language(self, chunk: Chunk, options: Options) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from whisper_lambda.engine.alignment import Alignment
 from whisper_lambda.engine.policy import Hypothesis
-from whisper_lambda.types import Segment, Word
+from whisper_lambda.types import Segment, Token, Word
 
 PAUSE_S = 1.0  # a longer silence between two words ends a segment
 LONGEST_S = 12.0  # a sentence longer than this is cut at its best pause or comma
@@ -27,7 +27,11 @@ ABBREVIATIONS = frozenset(
 
 
 def segments(
-    words: Sequence[Word], counts: Sequence[int], hypothesis: Hypothesis, alignment: Alignment
+    words: Sequence[Word],
+    counts: Sequence[int],
+    hypothesis: Hypothesis,
+    alignment: Alignment,
+    spelled: Sequence[bytes] = (),
 ) -> tuple[Segment, ...]:
     """Cut a chunk's words into segments, each scored by its own tokens.
 
@@ -36,16 +40,19 @@ def segments(
         counts: tokens of each word; they add up to the hypothesis's.
         hypothesis: the chunk's decode.
         alignment: of the hypothesis's tokens.
+        spelled: what each token says.
     """
     made, token = [], 0
     for first, stop in _cuts(words):
         used = sum(counts[first:stop])
+        part = slice(token, token + used)
         made.append(
             _segment(
                 words[first:stop],
                 hypothesis,
-                hypothesis.tokens[token : token + used],
-                alignment.probabilities[token : token + used],
+                hypothesis.tokens[part],
+                alignment.probabilities[part],
+                spelled[part],
             )
         )
         token += used
@@ -69,11 +76,16 @@ def whole(hypothesis: Hypothesis, duration: float) -> tuple[Segment, ...]:
 
 
 def _segment(
-    words: Sequence[Word], hypothesis: Hypothesis, tokens: tuple[int, ...], probabilities: Sequence[float]
+    words: Sequence[Word],
+    hypothesis: Hypothesis,
+    tokens: tuple[int, ...],
+    probabilities: Sequence[float],
+    spelled: Sequence[bytes],
 ) -> Segment:
     text = "".join(w.text for w in words)
     raw = text.encode()
-    logprob = sum(math.log(max(p, 1e-10)) for p in probabilities) / max(1, len(probabilities))
+    logprobs = [math.log(max(p, 1e-10)) for p in probabilities]
+    logprob = sum(logprobs) / max(1, len(logprobs))
     return Segment(
         start=words[0].start,
         end=words[-1].end,
@@ -84,6 +96,7 @@ def _segment(
         temperature=hypothesis.temperature,
         tokens=tokens,
         words=tuple(words),
+        scored=tuple(Token(t, round(p, 4)) for t, p in zip(spelled, logprobs, strict=False)),
     )
 
 

@@ -81,6 +81,10 @@ class Vocabulary:
         """Return what the tokens say; special tokens say nothing, broken UTF-8 becomes U+FFFD."""
         return b"".join(_to_bytes(self._tokens[t]) for t in tokens if t < self.eot).decode("utf-8", "replace")
 
+    def spelled(self, tokens: Iterable[int]) -> tuple[bytes, ...]:
+        """Return what each token says; one may hold a part of a character."""
+        return tuple(_to_bytes(self._tokens[t]) for t in tokens)
+
     def words(self, tokens: Sequence[int], language: str | None) -> list[tuple[str, int]]:
         """Split tokens into words: each one's text, with its leading space, and its token count.
 

@@ -13,7 +13,7 @@ from whisper_lambda.http.parameters import DIARIZED
 from whisper_lambda.http.receipt import Receipt
 from whisper_lambda.transcript import documents, formats
 from whisper_lambda.transcript.formats import Layout
-from whisper_lambda.types import Transcript
+from whisper_lambda.types import Segment, Transcript
 
 Json = dict[str, Any]
 
@@ -25,10 +25,11 @@ def answer(
     *,
     layout: Layout | None = None,
     granularities: Sequence[str] = (),
+    logprobs: bool = False,
 ) -> Response:
     """Return the OpenAI-shaped answer in the format wanted."""
     if wanted == "json":
-        return JSONResponse(to_json(transcript, bill))
+        return JSONResponse(to_json(transcript, bill, logprobs=logprobs))
     if wanted == "verbose_json":
         return JSONResponse(to_verbose_json(transcript, bill, granularities))
     if wanted == DIARIZED:
@@ -49,11 +50,21 @@ def text_answer(wanted: str, transcript: Transcript, bill: Receipt, layout: Layo
     return Response(body.encode("utf-8", "replace"), media_type=write.media_type, headers=headers)
 
 
-def to_json(transcript: Transcript, bill: Receipt) -> Json:
+def to_json(transcript: Transcript, bill: Receipt, *, logprobs: bool = False) -> Json:
     """Return the API's `json`."""
     wire = documents.to_json(transcript)
+    if logprobs:
+        wire["logprobs"] = [token for s in transcript.segments for token in to_logprobs(s)]
     wire["languages"] = [{"code": transcript.language}] if transcript.language else []
     return wire | {"usage": usage(transcript), "x_receipt": bill.to_wire()}
+
+
+def to_logprobs(segment: Segment) -> list[Json]:
+    """Return a segment's tokens with their scores."""
+    return [
+        {"token": t.text.decode("utf-8", "replace"), "bytes": list(t.text), "logprob": t.logprob}
+        for t in segment.scored
+    ]
 
 
 def to_verbose_json(transcript: Transcript, bill: Receipt, granularities: Sequence[str] = ()) -> Json:
@@ -82,7 +93,7 @@ def to_diarized_json(transcript: Transcript, bill: Receipt) -> Json:
     }
 
 
-def segment_event(number: int, segment: Any) -> Json:  # noqa: ANN401
+def segment_event(number: int, segment: Segment) -> Json:
     """Return a segment with its speaker."""
     return {
         "type": "transcript.text.segment",

@@ -126,6 +126,7 @@ async def _transcription(
             bill,
             layout=parameters.layout(values),
             granularities=granularities,
+            logprobs="include" in values,
         )
 
 
@@ -134,9 +135,10 @@ def _events(
 ) -> Callable[[Emit], Awaitable[None]]:
     async def produce(emit: Emit) -> None:
         async with until_sent:
-            teller = Teller(emit, diarized=wanted == parameters.DIARIZED)
+            logprobs = "include" in upload.values
+            teller = Teller(emit, diarized=wanted == parameters.DIARIZED, logprobs=logprobs)
             heard, bill = await house.heard(request, upload, wish, tell=teller)
-            done = to_json(told(heard.transcript, upload.values), bill)
+            done = to_json(told(heard.transcript, upload.values), bill, logprobs=logprobs)
             del done["usage"]  # the SDK knows only the form in tokens here
             await emit(to_event({"type": "transcript.text.done"} | done))
 
@@ -154,6 +156,8 @@ def formats_wanted(values: Mapping[str, Any]) -> str:
     if values.get("stream") and wanted not in parameters.STREAMED:
         allowed = ", ".join(parameters.STREAMED)
         raise blamed(BadOption(f"stream goes with response_format {allowed}, not {wanted}"), "stream")
+    if "include" in values and wanted != "json":
+        raise blamed(BadOption("include needs response_format=json"), "include")
     return wanted
 
 

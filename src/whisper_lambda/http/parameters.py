@@ -230,6 +230,6 @@ def times(values: Mapping[str, Any], wanted: str, granularities: Sequence[str]) 
     """Return the least times the answer can be written from."""
     if "word" in granularities:
         return "word"
-    if wanted == DIARIZED:
-        return "segment"
+    if wanted == DIARIZED or "include" in values:
+        return "segment"  # scores come with the alignment that times come from
     return formats.needs(wanted, layout(values))

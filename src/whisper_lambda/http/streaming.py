@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from whisper_lambda.errors import ClientGone, WhisperLambdaError
 from whisper_lambda.http import envelope
-from whisper_lambda.http.answers import segment_event
+from whisper_lambda.http.answers import segment_event, to_logprobs
 from whisper_lambda.http.listening import Event
 from whisper_lambda.types import Segment
 
@@ -88,9 +88,10 @@ class EventStream(Response):
 class Teller:
     """Turns the line's events, in the line's thread, into the stream's, in the event loop."""
 
-    def __init__(self, emit: Emit, *, diarized: bool) -> None:
+    def __init__(self, emit: Emit, *, diarized: bool, logprobs: bool) -> None:
         self._emit = emit
         self._diarized = diarized
+        self._logprobs = logprobs
         self._deltas = Deltas()
         self._count = 0
 
@@ -99,9 +100,13 @@ class Teller:
         if not isinstance(event, Segment):
             self._send(b": the recording is being heard\n\n")  # starts the answer; clients skip comments
             return
-        identity = {"segment_id": f"seg_{self._count}"} if self._diarized else {}
         if delta := self._deltas.add(event.text):
-            self._send(to_event({"type": "transcript.text.delta", "delta": delta} | identity))
+            wire: dict[str, Any] = {"type": "transcript.text.delta", "delta": delta}
+            if self._diarized:
+                wire["segment_id"] = f"seg_{self._count}"
+            if self._logprobs:
+                wire["logprobs"] = to_logprobs(event)
+            self._send(to_event(wire))
         if self._diarized:
             self._send(to_event(segment_event(self._count, event)))
         self._count += 1
