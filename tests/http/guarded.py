@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fakes import FakeEngine, fake_service
+from fakes import FakeEngine, FakeRouter
+from whisper_lambda.audio.sandbox import DecoderPool
+from whisper_lambda.bootstrap import Service
 from whisper_lambda.config import Settings
+from whisper_lambda.errors import UnknownModel
 from whisper_lambda.http import server
 from whisper_lambda.http.app import create_app
 from whisper_lambda.http.gates import Gates
@@ -55,6 +58,14 @@ class Guarded:
             return said
 
 
+class Choosy(FakeRouter):
+    """Knows its tiers, as the real router does."""
+
+    def check(self, model: str) -> None:
+        if model not in {"base", "small", "default", "internal"}:
+            raise UnknownModel("there is no such model; known: base, small")
+
+
 class Hasty(server.Connection):
     head_s = 0.5
 
@@ -64,7 +75,7 @@ def guarded(
     settings: Settings, engine: FakeEngine | None = None, *, open_to_everyone: bool = False
 ) -> Iterator[Guarded]:
     engine = engine or FakeEngine(text=READY_TEXT)
-    with fake_service(engine, settings) as service:
+    with Service(settings, Choosy(engine), DecoderPool(settings.decoders)) as service:
         gates = Gates.of(service, settings, open_to_everyone=open_to_everyone)
         app = create_app(service, settings, gates=gates)
         listener = server.bound("127.0.0.1", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from dataclasses import replace
@@ -54,7 +55,8 @@ def serve(
     try:
         listener = server.bound(host, port)
     except OSError as cause:
-        say(f"error: cannot listen at {host} port {port}: {cause.strerror or cause}")
+        reason = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror
+        say(f"error: cannot listen at {host} port {port}: {reason}")
         raise typer.Exit(1) from cause
     configure_logging(settings)
     service = (context.obj["build"] or build)(settings)

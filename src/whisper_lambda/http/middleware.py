@@ -38,6 +38,7 @@ from whisper_lambda.http.keys import Key, KeyFile
 from whisper_lambda.http.limits import Usage
 from whisper_lambda.telemetry import Meter
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 MOST_HEADERS = 100
 SLOWEST_BYTES_S = 2_000.0  # of a body; a telephone line does better
 PATIENCE_S = 8.0  # how long a body may bring nothing, or fall behind the slowest
@@ -64,7 +65,10 @@ class Told:
             await self.app(scope, receive, send)
             return
         known, began = facts(scope), time.perf_counter()
-        known.update(method=scope["method"], received_bytes=0, sent_bytes=0)
+        method = (
+            scope["method"] if scope["method"] in METHODS else "other"
+        )  # it too is the client's to choose
+        known.update(method=method, received_bytes=0, sent_bytes=0)
         known["request_id"] = scope["state"].get("request_id", "")
         named = telemetry.REQUEST_ID.set(known["request_id"])
         counted_receive, counted_send = _counted(known, receive, send)
