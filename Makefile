@@ -26,12 +26,15 @@ OPENAI_READY := $(OPENAI)/.ready-$(call checksum,requirements/openai.txt)
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
 
-run: $(READY_TO_RUN)  ## set up, fetch and verify the weights, transcribe a Spanish and an English recording
+# SERVE=0 ends after the transcripts.
+SERVE ?= 1
+run: $(READY_TO_RUN)  ## set up, fetch and verify the weights, transcribe two recordings, serve on 127.0.0.1:8000
 	@$(BIN)/whisper-lambda models pull base
 	@for recording in es-tt-allbusy en-tt-allbusy; do \
 		echo; echo "tests/fixtures/$$recording.flac"; \
 		$(BIN)/whisper-lambda transcribe --model base tests/fixtures/$$recording.flac || exit; \
 	done
+	@test "$(SERVE)" = 0 || { echo; exec $(BIN)/whisper-lambda serve --model base; }
 
 test: $(READY_TO_TEST)  ## set up and run every test
 	@$(BIN)/python -m pytest

@@ -109,7 +109,7 @@ class Settings:
         default="auto", metadata={"help": "json, human, or auto: human on a terminal, else json"}
     )
     log_words: bool = field(
-        default=False, metadata={"help": "may logs hold transcripts, file names and error messages"}
+        default=False, metadata={"help": "may logs hold transcripts and the messages of unexpected errors"}
     )
 
     @classmethod

@@ -1,8 +1,8 @@
 """What is told of a request: one wide log line, and the metrics of one list. Never words or names.
 
 A request's facts are flat names and numbers; only those named in `TOLD` reach the log, so that a
-fact nobody thought about is not told. Words of a transcript and file names (`CONFIDED`) are told
-when the operator says so (`log_words`).
+fact nobody thought about is not told. Words of a transcript (`CONFIDED`) and the messages of
+exceptions are told when the operator says so (`log_words`); names of files are known to nobody here.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ TOLD = (
     "error_type",
     "where",
 )
-CONFIDED = ("file_name", "text", "error")  # told only with log_words
+CONFIDED = ("text",)  # told only with log_words
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
@@ -215,8 +215,8 @@ def _plain(value: object) -> object:
 def configure_logging(settings: Settings, out: TextIO = sys.stderr) -> None:
     """Send every log line of this process to `out`, as JSON or for people, with its request's id.
 
-    Libraries other than the HTTP server are heard from warnings on only: what they say at lower
-    levels is for their own developers, and may quote what a client sent.
+    Libraries are heard from warnings on only: what they say at lower levels is for their own
+    developers, and may quote what a client sent.
     """
     human = settings.log_format == "human" or (settings.log_format == "auto" and out.isatty())
     handler = logging.StreamHandler(out)
@@ -224,10 +224,7 @@ def configure_logging(settings: Settings, out: TextIO = sys.stderr) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    level = settings.log_level.upper()
-    for name in ("whisper_lambda", "uvicorn"):
-        logging.getLogger(name).setLevel(level)
-        logging.getLogger(name).propagate = True
+    logging.getLogger("whisper_lambda").setLevel(settings.log_level.upper())
     logging.captureWarnings(capture=True)
 
 

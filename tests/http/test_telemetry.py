@@ -205,10 +205,20 @@ def test_the_guard_on_messages_is_what_keeps_them_out() -> None:
 
 
 def test_words_are_told_where_the_operator_says_so() -> None:
-    facts = {"request_id": "r", "text": CANARY, "file_name": CANARY, "surprise": CANARY}
+    facts = {"request_id": "r", "text": CANARY, "surprise": CANARY}
 
     assert line_of(facts, words=False) == {"request_id": "r"}
-    assert line_of(facts, words=True) == {"request_id": "r", "text": CANARY, "file_name": CANARY}
+    assert line_of(facts, words=True) == {"request_id": "r", "text": CANARY}
+
+
+def test_a_server_told_to_tells_what_was_said(tmp_path: Path, log: io.StringIO) -> None:
+    settings = Settings(home=tmp_path, probe_every_s=3600, log_words=True)
+    with guarded(settings, FakeEngine(text=f" {CANARY}")) as server:
+        httpx2.post(f"{server.url}/transcribe", files={"file": ("name.wav", wav(1.0))}, timeout=30)
+        wait_for(lambda: requests(log))
+
+    assert requests(log)[0]["text"] == CANARY
+    assert "name.wav" not in log.getvalue()
 
 
 def test_lines_of_libraries_carry_the_requests_id(log: io.StringIO) -> None:
@@ -300,6 +310,14 @@ def test_metrics_are_named_for_what_they_are() -> None:
     assert all(re.fullmatch(r"[a-z_]+", n) for n in names)
     assert all((m.kind == "histogram") == bool(m.buckets) for m in METRICS)
     assert not [m.name for m in METRICS if m.kind == "counter" and m.name.endswith("total")]
+
+
+def test_every_metric_is_in_the_manual() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    named = {m.name + ("_total" if m.kind == "counter" else "") for m in METRICS}
+
+    assert [n for n in sorted(named) if f"`whisper_lambda_{n}`" not in page] == []
+    assert [n for n in re.findall(r"`whisper_lambda_(\w+)`", page) if n not in named] == []
 
 
 def test_dropped_text_and_fallbacks_are_counted() -> None:

@@ -118,5 +118,7 @@ class House:
         known.update(bill.to_wire())
         known["language"] = heard.transcript.language
         known["dropped"] = dict(Counter(d.reason for d in heard.transcript.dropped))
+        if self.settings.log_words:
+            known["text"] = heard.transcript.text
         known["model_reason"] = heard.transcript.model.reason if heard.transcript.model else ""
         return heard, bill

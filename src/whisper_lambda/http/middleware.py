@@ -82,8 +82,9 @@ class Told:
             stopping = ShuttingDown("this server is being stopped; send it again", retry_after_s=5.0)
             await refusal(stopping)(scope, receive, counted_send)
         except Exception as cause:
-            unexpected = {"status": 500, "code": "internal_error"} | known  # whoever is outside answers so
-            known.update(unexpected, error_type=type(cause).__name__, where=telemetry.where(cause))
+            known.setdefault("status", 500)  # whoever is outside answers so
+            known.setdefault("code", "internal_error")
+            known.update(error_type=type(cause).__name__, where=telemetry.where(cause))
             raise
         finally:
             known["route"] = _route(scope)
