@@ -31,6 +31,7 @@ from whisper_lambda.transcript import documents
 from whisper_lambda.types import SAMPLE_RATE, Samples, Times, Transcript
 
 PART = "audio_file"
+LONGEST_IN_QUERY = 2048  # characters; a request's head is 64 KB at most
 _WIDTH = 2  # bytes of a sample
 OUTPUTS = {"txt": "text", "vtt": "vtt", "srt": "srt", "tsv": "tsv", "json": "json"}
 
@@ -40,7 +41,7 @@ def router(house: House) -> APIRouter:
     routes = APIRouter(tags=["whisper-asr-webservice"])
     detecting = [
         Field("encode", boolean(), "false: the file is 16-bit PCM, mono, 16 kHz; true if absent"),
-        Field("video_file", text(), "where the client has the file; not read"),
+        Field("video_file", text(LONGEST_IN_QUERY), "where the client has the file; not read"),
         Field("detect_lang_length", whole(1, 3600), "not needed: the part with most speech is heard"),
         Field("detect_lang_offset", whole(0, 86_400), "not needed: the part with most speech is heard"),
     ]
@@ -48,7 +49,7 @@ def router(house: House) -> APIRouter:
         *detecting[:2],
         Field("task", choice(("transcribe", "translate")), "transcribe if absent; translate: into English"),
         Field("language", parameters.language(), "ISO 639-1 code; absent = detected"),
-        Field("initial_prompt", text(), "text the decoder sees first"),
+        Field("initial_prompt", text(LONGEST_IN_QUERY), "text the decoder sees first"),
         Field("output", choice(tuple(OUTPUTS)), "what is answered; txt if absent"),
         Field("word_timestamps", boolean(), "times of words too (json)"),
         Field("vad_filter", boolean(), "whether to skip what is not speech; absent = as it seems best"),

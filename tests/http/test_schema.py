@@ -1,0 +1,58 @@
+"""Whatever the document allows or forbids: no 5xx, and every refusal in the envelope (P6)."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+
+CASES = int(os.environ.get("SCHEMA_CASES", "40"))  # a route and mode; more for a long run
+ENVELOPE = {"message", "type", "param", "code"}
+DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text(encoding="utf-8"))
+# Health and metrics have tests of their own; what takes no input cannot be sent a wrong one.
+CALLS = [
+    (path, method, mode)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+    for mode in GenerationMode
+    if not path.startswith(("/health", "/metrics"))
+    and (mode is GenerationMode.POSITIVE or "requestBody" in operation)
+]
+
+
+@pytest.fixture(scope="session")
+def schema(address: str) -> Any:
+    return schemathesis.openapi.from_url(f"{address}/openapi.json")
+
+
+@pytest.mark.parametrize(("path", "method", "mode"), CALLS)
+def test_no_call_is_answered_with_5xx_or_out_of_shape(
+    schema: Any, address: str, path: str, method: str, mode: GenerationMode
+) -> None:
+    cases = schema[path][method].as_strategy(generation_mode=mode)
+
+    @settings(
+        max_examples=CASES,
+        phases=[Phase.generate],
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data())
+    def every_case(data: Any) -> None:
+        answer = data.draw(cases).call(base_url=address)
+        if answer.content == b"Invalid HTTP request received.":
+            return  # uvicorn's own word for a head of more than 64 KB
+        assert answer.status_code < 500, answer.content
+        if answer.status_code >= 400:
+            assert set(json.loads(answer.content)["error"]) == ENVELOPE
+        assert "x-request-id" in answer.headers
+
+    every_case()
