@@ -2,7 +2,8 @@
 
 A batch holds questions of one key only, and its keys make a question's answer independent of what
 shares its batch: same window, same rung, same prompt length. Lanes (recordings) take turns, oldest
-question first in each: a short recording waits for one batch, not for a long one's end.
+question first in each. One that has had no turn yet goes before those that have, within bounds, so
+that a short recording waits for the batch under way and not for a long one's end.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
 from itertools import zip_longest
 from typing import Generic, TypeVar
+from weakref import WeakSet
 
 from whisper_lambda import lanes
 from whisper_lambda.errors import ClientGone, EngineFailed
 from whisper_lambda.lanes import Lane
+
+NEWCOMERS = 4  # turns that recordings without one yet may take before another's is due
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -38,6 +42,8 @@ class Batcher(Generic[Q, A]):
         self._key = key
         self._largest = largest
         self._waiting: OrderedDict[Lane, deque[tuple[Q, Future[A]]]] = OrderedDict()  # next turn first
+        self._served: WeakSet[Lane] = WeakSet()
+        self._newcomers = 0  # turns they have taken in a row
         self._changed = threading.Condition()
         self._idle = 0
         self._closed = False
@@ -105,6 +111,7 @@ class Batcher(Generic[Q, A]):
                 future.set_exception(ClientGone("the recording was given up before its turn"))
 
     def _take(self, sharing: int) -> list[tuple[Q, Future[A]]]:
+        self._let_newcomer_first()
         key = self._key(next(iter(self._waiting.values()))[0][0])
         alike = list(self._in_turns(key))
         # Another key in the queue keeps the other workers busy; else they want part of this one.
@@ -113,10 +120,19 @@ class Batcher(Generic[Q, A]):
         taken = alike[: min(self._largest, fair)]
         gone = {id(future) for _, (_, future) in taken}
         for lane in dict.fromkeys(lane for lane, _ in taken):  # served: behind the others
+            self._served.add(lane)
             left = deque(e for e in self._waiting.pop(lane) if id(e[1]) not in gone)
             if left:
                 self._waiting[lane] = left
         return [entry for _, entry in taken]
+
+    def _let_newcomer_first(self) -> None:
+        """Put first a lane that has had no turn; or, when enough of those had one, a lane that has."""
+        due = self._newcomers >= NEWCOMERS
+        first = next((lane for lane in self._waiting if (lane in self._served) == due), None)
+        if first is not None:
+            self._waiting.move_to_end(first, last=False)
+        self._newcomers = 0 if due or first is None else self._newcomers + 1
 
     def _in_turns(self, key: Hashable) -> Iterator[tuple[Lane, tuple[Q, Future[A]]]]:
         """Yield the waiting questions of a key: each lane's oldest, then each lane's next, and so on."""

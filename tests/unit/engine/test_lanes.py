@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from fakes import FakeEngine
 from whisper_lambda import lanes, pipeline
 from whisper_lambda.audio.vad import speech_probabilities
-from whisper_lambda.engine.batching import Batcher
+from whisper_lambda.engine.batching import NEWCOMERS, Batcher
 from whisper_lambda.errors import ClientGone
 from whisper_lambda.lanes import Lane
 from whisper_lambda.types import SAMPLE_RATE, Chunk, Options, Plan
@@ -68,13 +69,26 @@ def held():
     held.finish()
 
 
-def test_a_short_recording_waits_for_one_turn_of_a_long_one(held: Held) -> None:
+def test_a_short_recording_waits_for_one_batch_of_a_long_one(held: Held) -> None:
     held.ask(Lane(), *[("long", n) for n in range(20)])
     held.ask(Lane(), ("short", 0))
-    held.gate.release(2)  # the batch under way when the short one came, and the long one's next
-    held.wait(lambda: len(held.batches) == 3)
+    held.gate.release()  # the batch under way when the short one came
+    held.wait(lambda: len(held.batches) == 2)
 
-    assert held.batches[2] == [("short", 0)]
+    assert held.batches[1] == [("short", 0)]
+
+
+def test_short_recordings_without_end_do_not_keep_a_long_one_waiting_for_ever(held: Held) -> None:
+    held.ask(long := Lane(), *[("long", n) for n in range(20)])
+    for n in range(30):
+        held.ask(Lane(), (f"short {n}", 0))
+    held.gate.release(20)
+    held.wait(lambda: len(held.batches) == 21)
+    turns = [n for n, batch in enumerate(held.batches) if batch[0][0] == "long"]
+
+    assert len(turns) >= 4
+    assert max(b - a for a, b in pairwise(turns)) <= NEWCOMERS + 1
+    assert long
 
 
 def test_recordings_share_batches_evenly(held: Held) -> None:
