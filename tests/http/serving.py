@@ -47,9 +47,9 @@ def served(app: FastAPI) -> Iterator[str]:
         assert not thread.is_alive(), "the server did not stop"
 
 
-def sdk(address: str) -> OpenAI:
+def sdk(address: str, *, timeout: float = 30) -> OpenAI:
     """The real SDK, without its second tries: a test wants to see the first answer."""
-    return OpenAI(base_url=f"{address}/v1", api_key="sk-none", max_retries=0, timeout=30)
+    return OpenAI(base_url=f"{address}/v1", api_key="sk-none", max_retries=0, timeout=timeout)
 
 
 def client(address: str) -> httpx2.Client:
@@ -68,9 +68,14 @@ def wav(seconds: float = 2.0, *, channels: int = 1, silent: tuple[int, ...] = ()
     """Speech in every channel but the silent ones, 16 kHz, 16 bit."""
     said = np.resize(voice(), round(seconds * 16_000))
     samples = np.stack([np.zeros_like(said) if c in silent else said for c in range(channels)], axis=1)
+    return pcm_wav(samples)
+
+
+def pcm_wav(samples: NDArray[np.float32]) -> bytes:
+    """A WAV of samples (n,) or (n, channels), 16 kHz, 16 bit."""
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
-        file.setnchannels(channels)
+        file.setnchannels(samples.shape[1] if samples.ndim > 1 else 1)
         file.setsampwidth(2)
         file.setframerate(16_000)
         file.writeframes((samples * 32767).astype("<i2").tobytes())
