@@ -36,6 +36,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "doctor": Command(
             "whisper_lambda.cli.doctor", "doctor", "Say what this machine can do and what is wrong."
         ),
+        "compare": Command(
+            "whisper_lambda.cli.compare", "compare", "Compare a saved OpenAI answer with ours."
+        ),
         "evaluate": Command(
             "whisper_lambda.cli.evaluate",
             "evaluate",
