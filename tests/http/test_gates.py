@@ -19,6 +19,7 @@ from serving import wav
 from whisper_lambda.config import Settings
 from whisper_lambda.http import middleware
 from whisper_lambda.http.admission import VISIT
+from whisper_lambda.http.door import KeyGate
 from whisper_lambda.http.keys import KeyFile
 from whisper_lambda.http.limits import Usage
 
@@ -124,7 +125,7 @@ def test_the_key_is_checked_before_the_body_is_read(tmp_path: Path) -> None:
     async def unreached(scope, receive, send) -> None:
         raise AssertionError("the gate is open")
 
-    gate = middleware.KeyGate(unreached, keys=door, usage=Usage(tmp_path / "u"))
+    gate = KeyGate(unreached, keys=door, usage=Usage(tmp_path / "u"))
     sent = []
 
     async def receive():
@@ -233,6 +234,29 @@ def test_pages_of_other_sites_may_not_use_a_server_without_keys(unkeyed: Guarded
     assert (answer.status_code, error_of(answer)["code"]) == (403, "cross_site_request")
     own = httpx2.get(f"{unkeyed.url}/v1/models", headers={"Sec-Fetch-Site": "same-origin"})
     assert own.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("evil.example", 403),
+        ("evil.example:8000", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost", 200),
+        ("LOCALHOST:8000", 200),
+        ("whisper.localhost:8000", 200),
+        ("127.0.0.1:8000", 200),
+        ("[::1]:8000", 200),
+        ("192.168.1.7", 200),
+    ],
+)
+def test_a_name_made_to_lead_here_is_not_answered_without_keys(
+    unkeyed: Guarded, keyed: Guarded, host: str, status: int
+) -> None:
+    assert httpx2.get(f"{unkeyed.url}/v1/models", headers={"Host": host}).status_code == status
+    named = httpx2.get(f"{keyed.url}/v1/models", headers={"Host": host, "X-API-Key": keyed.key()})
+    assert named.status_code == 200
 
 
 def test_no_page_may_read_answers_unless_its_origin_is_named(unkeyed: Guarded, http: httpx2.Client) -> None:
@@ -347,7 +371,7 @@ def test_a_slow_upload_is_answered_while_others_are_served(tmp_path: Path, monke
     monkeypatch.setattr(middleware.Bounded.__init__, "__kwdefaults__", {"patience_s": 1.0})
     with guarded(Settings(home=tmp_path, probe_every_s=3600)) as server:
         head = (
-            b"POST /transcribe HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+            b"POST /transcribe HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
             b"Content-Length: 9999\r\n\r\n"
         )
         answers: list[bytes] = []
@@ -400,10 +424,9 @@ def test_how_long_the_client_waits_is_what_its_sdk_says(
     async def app(scope, receive, send) -> None:
         seen.append(VISIT.get().patience_s)
 
-    gate = middleware.KeyGate(
-        app, keys=KeyFile(tmp_path / "k"), usage=Usage(tmp_path / "u"), answer_within_s=600.0
-    )
-    headers = [(b"x-stainless-read-timeout", header.encode())] if header else []
+    gate = KeyGate(app, keys=KeyFile(tmp_path / "k"), usage=Usage(tmp_path / "u"), answer_within_s=600.0)
+    headers = [(b"host", b"localhost")]
+    headers += [(b"x-stainless-read-timeout", header.encode())] if header else []
     scope = {"type": "http", "method": "POST", "path": "/transcribe", "headers": headers}
     asyncio.run(gate(scope, None, None))
 

@@ -1,0 +1,153 @@
+"""The door: a request's key, or its right to come without one, checked before its body is read."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from whisper_lambda.errors import ClientError, CrossSite, MissingKey, WhisperLambdaError
+from whisper_lambda.http.admission import VISIT, Visit
+from whisper_lambda.http.asking import facts
+from whisper_lambda.http.envelope import refusal
+from whisper_lambda.http.keys import Key, KeyFile
+from whisper_lambda.http.limits import Usage
+
+READ_TIMEOUT = b"x-stainless-read-timeout"  # the OpenAI SDKs say how long they wait for an answer
+
+# What needs no key, and what needs another scope than "transcribe". Prefixes of paths.
+OPEN = ("/health/live", "/health/ready")
+SCOPES = {"/metrics": "metrics", "/jobs": "jobs", "/v1/jobs": "jobs", "/admin": "admin"}
+
+
+class KeyGate:
+    """Lets in who has a key that covers the route and has not used up what it may."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: KeyFile,
+        usage: Usage,
+        answer_within_s: float = math.inf,
+        open_to_everyone: bool = False,
+        origins: Sequence[str] = (),
+    ) -> None:
+        self.app = app
+        self._keys = keys
+        self._usage = usage
+        self._answer_within_s = answer_within_s
+        self._open_to_everyone = open_to_everyone
+        self._origins = frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http" or (scope["path"] in OPEN and scope["method"] in {"GET", "HEAD"}):
+            await self.app(scope, receive, send)
+            return
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        started = False
+
+        async def noted_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            key = self._admitted(scope, headers)
+            with ExitStack() as held:
+                if key:
+                    facts(scope).update(tenant=key.tenant, key=key.id)
+                    held.enter_context(self._usage.request(key))
+                before = VISIT.set(Visit(key, self._patience_s(headers)))
+                try:
+                    await self.app(scope, receive, noted_send)
+                finally:
+                    VISIT.reset(before)
+        except WhisperLambdaError as error:
+            if started:
+                raise
+            facts(scope)["code"] = error.code
+            await refusal(error)(scope, receive, send)
+
+    def _admitted(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Key | None:
+        """Return the request's key, or None where none is needed.
+
+        Raises:
+            ClientError: a key is needed and none, or none that will do, is there.
+        """
+        text, needed = _key_text(headers), _scope_of(scope["path"])
+        if needed == "metrics" and _from_this_machine(scope, headers):
+            return None
+        if not self._open_to_everyone and self._keys.demanded:
+            return self._keys.check(text, needed, time.time())
+        if needed == "metrics":
+            raise MissingKey("metrics are for this machine, or for a key with the scope `metrics`")
+        self._same_site(headers)
+        try:
+            return self._keys.check(text, needed, time.time())
+        except ClientError:  # SDKs send some key always; where none is needed it may be any
+            return None
+
+    def _same_site(self, headers: Mapping[bytes, bytes]) -> None:
+        """Keep pages of other sites from using a server that asks its user for no key.
+
+        Browsers send their forms anywhere without asking, and say so in one header. A site whose
+        name was made to lead to this machine passes for its own; then the Host is that name.
+        """
+        if not self._open_to_everyone and not _names_this_machine(
+            headers.get(b"host", b"").decode("latin-1")
+        ):
+            raise CrossSite(
+                "a server without keys answers to localhost and to addresses, not to this name: "
+                "make a key, or start it with --open-to-everyone"
+            )
+        foreign = headers.get(b"sec-fetch-site") in {b"cross-site", b"same-site"}
+        if foreign and not self._origins & {headers.get(b"origin", b"").decode("latin-1"), "*"}:
+            raise CrossSite("pages of other sites may not use this server; see WHISPER_LAMBDA_CORS_ORIGINS")
+
+    def _patience_s(self, headers: Mapping[bytes, bytes]) -> float:
+        try:
+            told_s = float(headers.get(READ_TIMEOUT, b"inf"))
+        except ValueError:
+            told_s = math.inf
+        return min(self._answer_within_s, told_s) if told_s > 0 else self._answer_within_s
+
+
+def _key_text(headers: Mapping[bytes, bytes]) -> str | None:
+    scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return headers.get(b"x-api-key", b"").decode("latin-1").strip() or None
+
+
+def _scope_of(path: str) -> str:
+    return next(
+        (s for prefix, s in SCOPES.items() if path == prefix or path.startswith(prefix + "/")), "transcribe"
+    )
+
+
+def _names_this_machine(host: str) -> bool:
+    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    if name.lower() == "localhost" or name.lower().endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _from_this_machine(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+    """Tell whether the request was made here, and not passed on by a proxy that runs here."""
+    if {b"x-forwarded-for", b"forwarded", b"via", b"x-real-ip"}.intersection(headers):
+        return False
+    try:
+        return ipaddress.ip_address((scope.get("client") or ("",))[0]).is_loopback
+    except ValueError:
+        return False
