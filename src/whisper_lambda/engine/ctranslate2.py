@@ -142,7 +142,10 @@ class Ctranslate2Engine:
     def _climb(self, chunk: Chunk, options: Options, start: tuple[int, ...]) -> _Answer:
         """Try rungs until one leaves no doubt; else take the best of what was tried."""
         tried: list[_Answer] = []
-        for rung in policy.ladder(options):
+        rungs = policy.ladder(options)
+        for before, rung in zip((None, *rungs), rungs, strict=False):
+            if before and not policy.differs(rung, before, chunk.duration):
+                continue
             answer = self._batcher.ask(_Question(chunk.samples, rung, start, options.times != "none"))
             tried.append(answer)
             if policy.settled(answer.hypothesis, rung, chunk.duration, options, unsure=chunk.unsure):
@@ -153,7 +156,7 @@ class Ctranslate2Engine:
     def _answer(self, questions: Sequence[_Question]) -> list[_Answer]:
         """Run one batch: encode, decode, align. All questions have one key."""
         first = questions[0]
-        window = first.rung.window_s(len(first.samples) / SAMPLE_RATE)
+        window, longest = _sizes(first)
         try:
             encoded = self._encode([q.samples for q in questions], window)
             results = self._model.generate(
@@ -163,7 +166,7 @@ class Ctranslate2Engine:
                 no_repeat_ngram_size=first.rung.no_repeat_ngram,
                 sampling_topk=0 if first.rung.temperature else 1,
                 sampling_temperature=first.rung.temperature or 1.0,
-                max_length=_max_length(len(first.start), policy.longest(window)),
+                max_length=_max_length(len(first.start), longest),
                 return_scores=True,
                 return_no_speech_prob=True,
             )
@@ -213,7 +216,15 @@ def _max_length(before: int, longest: int) -> int:
     return min(policy.MAX_TOKENS, max(2 * longest, before + longest))
 
 
+def _sizes(question: _Question) -> tuple[float, int]:
+    """Seconds the encoder is shown, and tokens the answer may have.
+
+    Those go by the audio even where the window is full: a loop on it costs a second's worth.
+    """
+    duration = len(question.samples) / SAMPLE_RATE
+    return question.rung.window_s(duration), policy.longest(Rung().window_s(duration))
+
+
 def _batch_key(question: _Question) -> tuple[object, ...]:
     """Questions of equal keys give the same answers together as alone."""
-    window = question.rung.window_s(len(question.samples) / SAMPLE_RATE)
-    return window, question.rung, question.align, question.start
+    return _sizes(question), question.rung, question.align, question.start
