@@ -221,7 +221,11 @@ def test_the_sdk_raises_its_own_exceptions(openai: OpenAI, send: Any, kind: type
         ("bug", sdk_errors.InternalServerError, "internal_error"),
     ],
 )
-def test_our_own_failures_are_typed_and_tell_no_words(fails: str, kind: type[Exception], code: str) -> None:
+def test_our_own_failures_are_typed_and_tell_no_words(
+    fails: str, kind: type[Exception], code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+
     def bug() -> None:
         raise RuntimeError(f"the transcript was: {CANARY}")
 
@@ -238,6 +242,8 @@ def test_our_own_failures_are_typed_and_tell_no_words(fails: str, kind: type[Exc
     assert failed.value.code == code
     assert failed.value.request_id
     assert CANARY not in failed.value.response.text
+    assert failed.value.request_id in caplog.text or fails == "engine"
+    assert CANARY not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -254,8 +260,12 @@ def test_our_own_failures_are_typed_and_tell_no_words(fails: str, kind: type[Exc
         {"data": {"prompt": CANARY}},
     ],
 )
-def test_no_error_repeats_file_names_or_prompts(http: httpx2.Client, send: Any) -> None:
+def test_no_error_repeats_file_names_or_prompts(
+    http: httpx2.Client, send: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
     answer = http.post(TRANSCRIPTIONS, **send)
 
     assert answer.status_code == 400
     assert CANARY not in answer.text + str(answer.headers)
+    assert CANARY not in "".join(r.getMessage() for r in caplog.records if r.name.startswith("whisper"))
