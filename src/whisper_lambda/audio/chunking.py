@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from whisper_lambda.audio.vad import FRAME, speech_probabilities, speech_spans
 from whisper_lambda.types import SAMPLE_RATE, Chunk, Dropped, Samples, Span, VadMode
 
-LONGEST_S = 26.0  # of a chunk of speech; docs/log.md has the sweep
+LONGEST_S = 28.0  # of a chunk of speech, less its edges; docs/log.md has the sweep
+FULL_FROM = 0.6  # share of that from which on a chunk may end
 LONGEST_MUSIC_S = 24.0  # of a chunk of singing: lines need their context
 EDGE_S = 0.45  # of the pause around a chunk is left to it: with less, first and last words suffer
-APART_S = 2.5  # a pause this long always cuts
+APART_S = 4.0  # a pause this long always cuts
 SILENT_DB = -70.0  # dBFS; below it nothing is heard at all
 LOUD_BELOW_PEAK_DB = 30.0  # what is quieter than the recording's loud parts by this is background
 SHORTEST_UNSURE_S = 1.5  # sound without speech shorter than this is a click, a beep, a door
@@ -180,38 +181,37 @@ def _groups(spans: Sequence[Span]) -> Iterator[list[Span]]:
 
 
 def _pieces(group: list[Span], level: NDArray[np.float32], longest: int) -> Iterator[tuple[int, int]]:
-    """Divide a group at its longest pauses until every piece fits; a pause's silence goes to nobody."""
-    start, stop = group[0].start, group[-1].stop
-    if stop - start <= longest:
-        yield start, stop
-        return
-    if len(group) > 1:
-        at = _best_pause(group, start, stop)
-        yield from _pieces(group[:at], level, longest)
-        yield from _pieces(group[at:], level, longest)
-        return
-    middle = _quietest(level, start, stop, longest)
-    yield from _pieces([Span(start, middle)], level, longest)
-    yield from _pieces([Span(middle, stop)], level, longest)
+    """Fill pieces from the left, ending each at the longest pause of its last part.
+
+    Long pieces give the decoder context, and fill the encoder's full window. Looking back for the
+    longest pause, rather than taking the last one, makes cuts fall where they fell before an edit.
+    """
+    waiting = list(group)
+    while waiting:
+        start = waiting[0].start
+        if waiting[0].stop - start > longest:  # speech without a pause
+            cut = _quietest(level, start, longest)
+            yield start, cut
+            waiting[0] = Span(cut, waiting[0].stop)
+            continue
+        fit = sum(s.stop - start <= longest for s in waiting)
+        if fit < len(waiting):
+            fit = _last_pause(waiting, fit, start + int(FULL_FROM * longest))
+        yield start, waiting[fit - 1].stop
+        del waiting[:fit]
 
 
-def _best_pause(group: list[Span], start: int, stop: int) -> int:
-    """The span to begin a new chunk with: after a long pause, not too near either end."""
-
-    def worth(i: int) -> float:
-        pause = group[i].start - group[i - 1].stop
-        nearest_end = min(group[i].start - start, stop - group[i - 1].stop)
-        return min(pause, SAMPLE_RATE) + 0.2 * min(nearest_end, 10 * SAMPLE_RATE)
-
-    return max(range(1, len(group)), key=worth)
+def _last_pause(spans: list[Span], fit: int, full: int) -> int:
+    """How many of the first `fit` spans to take: up to the longest pause past `full`, the last of equals."""
+    far = [i for i in range(1, fit + 1) if spans[i - 1].stop >= full] or [fit]
+    return max(far, key=lambda i: (min(spans[i].start - spans[i - 1].stop, SAMPLE_RATE), i))
 
 
-def _quietest(level: NDArray[np.float32], start: int, stop: int, longest: int) -> int:
-    """The quietest moment that leaves both sides a fair share, for speech without a pause."""
-    share = min(longest, stop - start) // 3
-    first, last = (start + share) // FRAME, (stop - share) // FRAME
+def _quietest(level: NDArray[np.float32], start: int, longest: int) -> int:
+    """The quietest moment of the last part of what fits."""
+    first, last = (start + int(FULL_FROM * longest)) // FRAME, (start + longest) // FRAME
     smooth = np.convolve(level[first:last], np.ones(5) / 5, mode="same")
-    return (first + int(np.argmin(smooth))) * FRAME + FRAME // 2
+    return (first + int(np.argmin(smooth))) * FRAME
 
 
 def _gaps(pieces: Sequence[_Piece], level: NDArray[np.float32], length: int) -> Iterator[Dropped]:

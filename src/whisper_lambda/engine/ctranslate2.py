@@ -7,7 +7,7 @@ replicas share the weights (docs/log.md).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from whisper_lambda.engine.alignment import Alignment, timed_words
 from whisper_lambda.engine.batching import Batcher
 from whisper_lambda.engine.features import FRAMES_PER_SECOND, log_mel
 from whisper_lambda.engine.policy import Hypothesis, Rung
-from whisper_lambda.engine.vocabulary import Vocabulary
+from whisper_lambda.engine.vocabulary import Vocabulary, spaced
 from whisper_lambda.errors import BadOption, EngineFailed, UnknownLanguage
 from whisper_lambda.models.store import Installed
 from whisper_lambda.types import SAMPLE_RATE, Chunk, ChunkResult, Dropped, LanguageGuess, Options, Samples
@@ -120,8 +120,15 @@ class Ctranslate2Engine:
             dropped = Dropped(0.0, duration, reason or "no_speech", hypothesis.text.strip())
             return ChunkResult(chunk.start, duration, (), (dropped,), language)
         if answer.alignment is None:
-            return ChunkResult(chunk.start, duration, segmenting.whole(hypothesis, duration), (), language)
+            return ChunkResult(
+                chunk.start,
+                duration,
+                segmenting.whole(replace(hypothesis, text=spaced(hypothesis.text, language)), duration),
+                (),
+                language,
+            )
         pieces = self._vocabulary.words(hypothesis.tokens, language)
+        pieces[0] = (spaced(pieces[0][0], language), pieces[0][1])
         words, counts = timed_words(pieces, answer.alignment, chunk.samples)
         spelled = self._vocabulary.spelled(hypothesis.tokens)
         made = segmenting.segments(words, counts, hypothesis, answer.alignment, spelled)

@@ -18,6 +18,8 @@ BEAM = 5
 # tokens a second (Korean, Japanese), a short "yes" needs a few whatever its length.
 TOKENS_PER_SECOND = 12.0
 TOKENS_AT_LEAST = 30
+HASTY_TOKENS_PER_SECOND = 6.0  # fluent speech in our sets gives 3 to 5, only the spaceless scripts more
+LOOPING, ENDLESS = 4, 12  # times in a row a phrase is said: doubted when hasty; never believed
 TWICE_TOKENS = 6  # a phrase this long said twice over is looked at again
 MAX_TOKENS = 448  # the decoder's context, prompt included
 UNSURE_LOGPROB = -0.45  # `best` decodes what is less likely than this again, on the full window
@@ -38,7 +40,11 @@ KNOWN_PHRASES = frozenset(
         *("ご視聴ありがとうございました", "谢谢大家", "字幕由amaraorg社区提供", "시청해주셔서 감사합니다"),
     ]
 )
-STEP_S = 0.5  # windows come in steps, so that chunks of like length share a batch
+# Windows come in steps, so that chunks of like length share a batch; a long one is always full,
+# since a batch saves more than the last seconds cost.
+STEP_S = 0.5
+COARSE_FROM_S, COARSE_STEP_S = 12.0, 2.0
+FULL_FROM_S = 22.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +59,11 @@ class Rung:
 
     def window_s(self, duration: float) -> float:
         """Seconds the encoder is shown for `duration` seconds of audio."""
-        if self.full_window:
+        wanted = duration + MARGIN_S
+        if self.full_window or wanted > FULL_FROM_S:
             return MAX_CHUNK_S
-        return min(MAX_CHUNK_S, math.ceil((duration + MARGIN_S) / STEP_S) * STEP_S)
+        step = STEP_S if wanted <= COARSE_FROM_S else COARSE_STEP_S
+        return math.ceil(wanted / step) * step
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,12 @@ def ladder(options: Options) -> tuple[Rung, ...]:
             Rung(beam_size=beam, unsure_below=UNSURE_LOGPROB if options.quality == "best" else -math.inf),
         )
     return (*first, *last)
+
+
+def differs(rung: Rung, before: Rung, duration: float) -> bool:
+    """Tell whether a rung can give another answer than the one before it: a long chunk is always full."""
+    ways = [(r.beam_size, r.no_repeat_ngram, r.temperature, r.window_s(duration)) for r in (rung, before)]
+    return ways[0] != ways[1]
 
 
 def longest(duration: float) -> int:
@@ -146,15 +160,21 @@ def settled(
     if unsure and wrong != "repetition":
         return True  # noise stays noise on every rung: unlikely words are dropped, not tried again
     sure = hypothesis.avg_logprob >= rung.unsure_below or not hypothesis.tokens
-    twice = not rung.full_window and repeats(hypothesis.tokens, TWICE_TOKENS) > 1
+    short = rung.window_s(duration) < MAX_CHUNK_S
+    twice = short and repeats(hypothesis.tokens, TWICE_TOKENS) > 1
     return sure and not twice and wrong is None
 
 
 def is_loop(hypothesis: Hypothesis, duration: float, ratio: float) -> bool:
-    """Tell whether the text repeats itself beyond what the audio has time for."""
+    """Tell whether the text repeats itself, and faster than anybody speaks.
+
+    Menus, prayers and choruses repeat themselves too, at the pace of speech: they are kept.
+    """
     if len(hypothesis.tokens) >= longest(duration):
         return True
-    return hypothesis.compression_ratio > ratio or repeats(hypothesis.tokens) >= 4  # noqa: PLR2004
+    again = repeats(hypothesis.tokens)
+    hasty = len(hypothesis.tokens) > HASTY_TOKENS_PER_SECOND * duration
+    return again >= ENDLESS or (hasty and (again >= LOOPING or hypothesis.compression_ratio > ratio))
 
 
 def repeats(tokens: Sequence[int], shortest: int = 4) -> int:

@@ -120,6 +120,11 @@ class Vocabulary:
         return pieces
 
 
+def spaced(text: str, language: str | None) -> str:
+    """Return text that can follow other text: without timestamps the model may begin without a space."""
+    return text if language in SPACELESS or text.startswith(" ") else " " + text
+
+
 def _only_punctuation(text: str) -> bool:
     bare = text.strip()
     return bool(bare) and all(unicodedata.category(c)[0] in "PS" for c in bare)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weights import installed
-from whisper_lambda.engine.vocabulary import MAX_PROMPT, Vocabulary
+from whisper_lambda.engine.vocabulary import MAX_PROMPT, Vocabulary, spaced
 from whisper_lambda.errors import ModelCorrupt
 from whisper_lambda.languages import LANGUAGES
 from whisper_lambda.types import Options
@@ -222,3 +222,11 @@ def test_a_broken_file_is_named(folder: Path, tmp_path: Path, name: str, content
 
     with pytest.raises(ModelCorrupt, match="vocabulary" if name == "vocabulary.txt" else "config"):
         Vocabulary(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "wanted"),
+    [("¿Qué?", "es", " ¿Qué?"), (" Hola", "es", " Hola"), ("こんにちは", "ja", "こんにちは")],
+)
+def test_a_chunk_that_begins_without_a_space_does_not_run_into_the_one_before(text, language, wanted):
+    assert spaced(text, language) == wanted
