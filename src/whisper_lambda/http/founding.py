@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import anyio.to_thread
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -38,14 +41,10 @@ def router(house: House) -> APIRouter:
             wish = parameters.wish(named, parameters.times(named, wanted, ()), wanted)
             heard, bill = await house.heard(request, upload, wish)
             if wanted not in ("json", "verbose_json"):
-                return answer(wanted, heard.transcript, bill)
-            return JSONResponse(
-                to_founding(
-                    heard.transcript,
-                    bill,
-                    request.scope["state"]["request_id"],
-                    segments=wanted == "verbose_json",
-                )
-            )
+                write = partial(answer, wanted, heard.transcript, bill)
+                return await anyio.to_thread.run_sync(write)
+            request_id = request.scope["state"]["request_id"]
+            segments = wanted == "verbose_json"
+            return JSONResponse(to_founding(heard.transcript, bill, request_id, segments=segments))
 
     return routes

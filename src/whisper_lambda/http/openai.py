@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import anyio.to_thread
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -120,7 +122,8 @@ async def _transcription(
         if values.get("stream"):
             return EventStream(_events(house, request, upload, wish, wanted, open_until_sent.pop_all()))
         heard, bill = await house.heard(request, upload, wish)
-        return answer(
+        write = partial(
+            answer,
             wanted,
             told(heard.transcript, values),
             bill,
@@ -128,6 +131,7 @@ async def _transcription(
             granularities=granularities,
             logprobs="include" in values,
         )
+        return await anyio.to_thread.run_sync(write)  # hours of words take a while to write
 
 
 def _events(
