@@ -404,7 +404,7 @@ class BatchedEngine(FakeEngine):
 def leave_during(server, seconds: float, moment) -> float:
     """Upload a recording, hang up at a moment, and return how long the server went on with it."""
     recording = wav(seconds)
-    head = "POST /v1/audio/transcriptions?model=base HTTP/1.1\r\nHost: localhost\r\nContent-Type: audio/wav\r\n"
+    head = "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nContent-Type: audio/wav\r\n"
     with socket.create_connection(server.address, timeout=30) as line:
         line.sendall(f"{head}Content-Length: {len(recording)}\r\n\r\n".encode() + recording)
         wait_for(lambda: server.gates.admission.under_way == 1)

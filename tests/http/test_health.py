@@ -106,6 +106,27 @@ def test_a_frozen_engine_is_unready_within_two_probes_and_costs_one_thread(
     readiness.stop()
 
 
+def test_a_probe_that_takes_too_long_is_a_failed_one_already(service: Service, engine: Freezing) -> None:
+    clock = Clock()
+    readiness = Readiness(service, every_s=1000, patience_s=10, clock=clock)
+    readiness.probe()
+    engine.thawed.clear()
+    asked = engine.asked
+    probing = threading.Thread(target=readiness.probe)
+    probing.start()
+    wait_for(lambda: engine.asked > asked)
+    clock.now = 10
+    waiting = readiness.state()
+    clock.now = 10.1
+    overdue = readiness.state()
+    engine.thawed.set()
+    probing.join()
+
+    assert waiting.ready
+    assert not overdue.ready
+    assert "not done after 10 s" in overdue.reason
+
+
 def test_a_prober_that_died_is_noticed(service: Service) -> None:
     clock = Clock()
     readiness = Readiness(service, every_s=10, patience_s=5, clock=clock)

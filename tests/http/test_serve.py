@@ -149,7 +149,7 @@ def test_on_this_machine_alone_it_asks_for_no_key_and_answers(tmp_path: Path) ->
     with serving(tmp_path) as server:
         assert server.url.startswith("http://127.0.0.1:")
         wait_for(lambda: any("this machine only" in line for line in server.said))
-        wait_for(lambda: httpx2.get(f"{server.url}/health/ready").status_code == 200)
+        wait_for(lambda: httpx2.get(f"{server.url}/health/ready").status_code == 200, 30)
         answer = httpx2.post(f"{server.url}/transcribe?a=secret-word", files={"file": ("a.wav", wav(1.0))})
         assert answer.status_code == 400
         answer = httpx2.post(f"{server.url}/transcribe", files={"file": ("secret-word.wav", wav(1.0))})
@@ -173,7 +173,7 @@ def test_a_port_that_is_taken_is_said_in_a_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 def test_what_is_under_way_is_finished_before_it_stops(tmp_path: Path, by: signal.Signals) -> None:
     with serving(tmp_path, FAKE_DELAY_S="1.5") as server:
-        wait_for(lambda: httpx2.get(f"{server.url}/health/ready").status_code == 200)
+        wait_for(lambda: httpx2.get(f"{server.url}/health/ready").status_code == 200, 30)
         answers: list[int] = []
 
         def ask() -> None:
@@ -182,7 +182,7 @@ def test_what_is_under_way_is_finished_before_it_stops(tmp_path: Path, by: signa
 
         asking = threading.Thread(target=ask)
         asking.start()
-        wait_for(lambda: "under_way 1.0" in httpx2.get(f"{server.url}/metrics").text)
+        wait_for(lambda: "under_way 1.0" in httpx2.get(f"{server.url}/metrics").text, 30)
         code = server.stop(by)
         asking.join()
 
@@ -192,18 +192,18 @@ def test_what_is_under_way_is_finished_before_it_stops(tmp_path: Path, by: signa
 
 
 def test_what_cannot_be_finished_in_time_is_told_so(tmp_path: Path) -> None:
-    env = {"FAKE_DELAY_S": "0.4", "FAKE_SERIAL": "1", "FAKE_QUICK_S": "3", "WHISPER_LAMBDA_DRAIN_S": "1"}
+    env = {"FAKE_DELAY_S": "1.5", "FAKE_SERIAL": "1", "FAKE_QUICK_S": "3", "WHISPER_LAMBDA_DRAIN_S": "1"}
     with serving(tmp_path, **env) as server:
-        wait_for(lambda: httpx2.get(f"{server.url}/health/ready").status_code == 200)
+        wait_for(lambda: httpx2.get(f"{server.url}/health/ready").status_code == 200, 30)
         answers: list[httpx2.Response] = []
 
         def ask() -> None:
-            files = {"file": ("a.wav", wav(500.0))}
+            files = {"file": ("a.wav", wav(100.0))}
             answers.append(httpx2.post(f"{server.url}/transcribe", files=files, timeout=60))
 
         asking = threading.Thread(target=ask)
         asking.start()
-        wait_for(lambda: "under_way 1.0" in httpx2.get(f"{server.url}/metrics").text)
+        wait_for(lambda: "under_way 1.0" in httpx2.get(f"{server.url}/metrics").text, 30)
         time.sleep(1.0)
         began = time.monotonic()
         code = server.stop(signal.SIGTERM)
@@ -211,7 +211,7 @@ def test_what_cannot_be_finished_in_time_is_told_so(tmp_path: Path) -> None:
         asking.join()
 
     assert code == 0
-    assert took < 10
+    assert took < 20
     assert answers[0].status_code == 503
     assert answers[0].json()["error"]["code"] == "shutting_down"
 
