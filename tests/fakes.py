@@ -95,6 +95,7 @@ class FakeRouter:
     engine_: Engine
     served: str = ""
     closed: bool = False
+    loaded: bool = True  # there is nothing to warm up for
 
     def check(self, model: str) -> None:
         if model == "nonsense":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Self
 
-from whisper_lambda import pipeline
+from whisper_lambda import machine, pipeline
+from whisper_lambda.audio import vad
 from whisper_lambda.audio.decode import Limits, decode
 from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.config import Settings
@@ -69,6 +71,8 @@ class Service:
         """Open one recording: planned on entry, decoded as `results` is read, given up on exit."""
         options = options or Options()
         self.decoders.warm()  # a child starts while the weights load
+        if not self.router.loaded and options.vad != "off":
+            threading.Thread(target=vad.warm, name="warm-vad", daemon=True).start()
         with self.router.engine(model) as (engine, choice):
             plan = pipeline.prepare(lambda: self.decode(source), options, engine=engine)
             results = pipeline.results(plan, engine=engine)
@@ -104,6 +108,7 @@ def build(settings: Settings, *, progress: Progress = quiet) -> Service:
         settings: what the operator decided.
         progress: told of weights as they are fetched, on whichever thread fetches them.
     """
+    machine.few_arenas(1)  # before the first thread: it would get a heap of its own
     router = Router(settings, lambda installed: Ctranslate2Engine(installed, settings), progress=progress)
     return Service(settings, router, DecoderPool(settings.decoders, settings.scratch))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import platform
@@ -43,6 +44,19 @@ def cores(settings: Settings, *, cgroup: Path = CGROUP) -> int:
     if settings.lambda_memory_mb:
         granted.append(settings.lambda_memory_mb / LAMBDA_MB_PER_CORE)
     return max(1, math.floor(min(granted) + 0.5))
+
+
+def few_arenas(count: int) -> None:
+    """Have glibc keep at most `count` heaps, where there is a glibc.
+
+    Decoding threads take and free much at every step; a heap for each held 30 MB more at the peak of
+    one short clip (docs/log.md).
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, count)
+
+
+_M_ARENA_MAX = -8  # from glibc's malloc.h
 
 
 def has_fast_avx512(cpuinfo: Path = CPUINFO) -> bool:

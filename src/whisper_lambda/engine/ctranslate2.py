@@ -27,6 +27,7 @@ from whisper_lambda.types import SAMPLE_RATE, Chunk, ChunkResult, Dropped, Langu
 POLICY = "1"  # part of the version: changes with every change that could change a word
 SECONDS_TO_DETECT = 30.0
 WORKING_BYTES = 150_000_000  # activations of a replica at a full window; measured for base
+_NOTHING: tuple[None, float, None] = (None, 0.0, None)
 WORDLESS = frozenset(" .,!?…-–—~*♪♫()[]\"'。、！？")
 
 
@@ -70,6 +71,8 @@ class Ctranslate2Engine:
         except (RuntimeError, ValueError) as cause:
             raise EngineFailed(f"{installed.name}: the model cannot be loaded: {cause}") from cause
         self._memory_bytes = installed.bytes + replicas * WORKING_BYTES
+        # The recording's language is heard from a chunk that is decoded next: it is encoded once.
+        self._detected: tuple[Samples | None, float, Any] = _NOTHING
         self._batcher = Batcher(self._answer, _batch_key, workers=replicas, largest=settings.batch_size)
         self._library = ctranslate2.__version__
 
@@ -99,7 +102,9 @@ class Ctranslate2Engine:
         if len(self.languages) == 1:
             return LanguageGuess(next(iter(self.languages)), 1.0)
         try:
-            encoded = self._encode([chunk.samples], Rung().window_s(chunk.duration))
+            window = Rung().window_s(chunk.duration)
+            encoded = self._encode([chunk.samples], window)
+            self._detected = (chunk.samples, window, encoded)
             heard = {token[2:-2]: p for token, p in self._model.detect_language(encoded)[0]}
         except RuntimeError as cause:
             raise EngineFailed(f"language detection failed: {cause}") from cause
@@ -165,7 +170,7 @@ class Ctranslate2Engine:
         first = questions[0]
         window, longest = _sizes(first)
         try:
-            encoded = self._encode([q.samples for q in questions], window)
+            encoded = self._known(questions, window) or self._encode([q.samples for q in questions], window)
             results = self._model.generate(
                 encoded,
                 [list(q.start) for q in questions],
@@ -185,6 +190,14 @@ class Ctranslate2Engine:
     def _encode(self, samples: Sequence[Samples], window_s: float) -> Any:  # noqa: ANN401 - StorageView is untyped
         mels = [log_mel(s, window_s, self._installed.mel_bins) for s in samples]
         return self._model.encode(self._view(np.ascontiguousarray(np.stack(mels))))
+
+    def _known(self, questions: Sequence[_Question], window: float) -> Any:  # noqa: ANN401 - as above
+        """Return the encoding the language was just heard from, if that is what is asked for alone."""
+        samples, seen, encoded = self._detected
+        if len(questions) > 1 or samples is not questions[0].samples or seen != window:
+            return None
+        self._detected = _NOTHING
+        return encoded
 
     def _hypothesis(self, result: Any, rung: Rung) -> Hypothesis:  # noqa: ANN401 - the library is untyped
         tokens = tuple(t for t in result.sequences_ids[0] if t < self._vocabulary.eot)

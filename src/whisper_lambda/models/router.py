@@ -96,6 +96,12 @@ class Router:
         finally:
             self._give_back(slot)
 
+    @property
+    def loaded(self) -> bool:
+        """Whether any model is loaded or being loaded."""
+        with self._lock:
+            return bool(self._slots)
+
     def close(self) -> None:
         """Free all engines; those in use are freed when their calls end."""
         with self._lock:
