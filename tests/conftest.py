@@ -1,12 +1,18 @@
 """What every test may ask for: the recordings, here and beside the repository."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from prompts import Prompt, read_prompts
+
+# A suite started in the background of a script inherits "ignore" for Ctrl-C, and so would every process
+# it starts: those that must obey one would not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 # No deadline: how long one example takes says more about a busy machine than about the code.
 settings.register_profile("no deadline", deadline=None)
