@@ -74,6 +74,10 @@ lock: $(BIN)/python  ## resolve requirements/*.txt again
 		-c requirements/build.txt -c requirements/run.txt -o requirements/test.txt
 	$(COMPILE) pyproject.toml --extra weights --extra bench requirements/run.in \
 		-c requirements/build.txt -c requirements/test.txt -o requirements/bench.txt
+	$(COMPILE) pyproject.toml --extra weights --extra aws requirements/run.in \
+		-c requirements/build.txt -c requirements/test.txt -o requirements/lambda.txt
+	$(COMPILE) requirements/aws.in -o requirements/aws.txt
+	$(COMPILE) requirements/clients.in -o requirements/clients.txt
 	$(COMPILE) requirements/openai.in -c requirements/build.txt -c requirements/bench.txt \
 		--overrides requirements/openai-overrides.in -o requirements/openai.txt
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
