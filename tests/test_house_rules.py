@@ -168,7 +168,10 @@ def pinned(lock: Path) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("lock", ["test.txt", "bench.txt"])
 def test_tests_and_benchmarks_run_on_what_users_run_on(lock: str) -> None:
-    assert pinned(ROOT / "requirements" / "run.txt") - pinned(ROOT / "requirements" / lock) == set()
+    there = pinned(ROOT / "requirements" / lock)
+    missing = [pin for pin in pinned(ROOT / "requirements" / "run.txt") if not {pin, (pin[0], "")} & there]
+
+    assert missing == []  # a test lock may want on every platform what users want on one
 
 
 def test_no_path_of_a_developers_machine_is_committed() -> None:
