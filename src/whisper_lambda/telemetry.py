@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
@@ -53,6 +53,11 @@ TOLD = (
     "streamed",
     "usd",
     "client_gone",
+    "out_of_time",
+    "init_type",
+    "cold_start_s",
+    "trigger",
+    "job",
     "duration_s",
     "error_type",
     "where",
@@ -72,6 +77,7 @@ class Metric:
     unit: str = ""
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    emf_by: tuple[str, ...] = ()  # labels that are CloudWatch dimensions too: each value there costs money
 
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
@@ -92,6 +98,7 @@ METRICS = (
         labels=("route",),
         buckets=SECONDS,
     ),
+    Metric(name="failures", kind="counter", help="requests answered with a status of 500 or more"),
     Metric(
         name="queue_seconds",
         kind="histogram",
@@ -119,6 +126,34 @@ METRICS = (
         help="seconds of work (decoding, voices, engine) for a second of audio",
         labels=("model",),
         buckets=RATIOS,
+        emf_by=("model",),
+    ),
+    Metric(name="chunks", kind="counter", help="chunks answered, heard or remembered"),
+    Metric(name="cache_hits", kind="counter", help="chunks answered from the cache, not heard again"),
+    Metric(name="gb_seconds", kind="counter", help="memory times time, as Lambda bills it", unit="GB-s"),
+    Metric(name="usd", kind="counter", help="what Lambda charges for it", unit="USD"),
+    Metric(
+        name="cold_starts",
+        kind="counter",
+        help="Lambda environments started, by how they were initialised",
+        labels=("init_type",),
+        emf_by=("init_type",),
+    ),
+    Metric(
+        name="init_seconds",
+        kind="histogram",
+        help="from the start of a Lambda environment to its first event",
+        unit="s",
+        labels=("init_type",),
+        buckets=SECONDS,
+        emf_by=("init_type",),
+    ),
+    Metric(
+        name="out_of_time",
+        kind="counter",
+        help="requests refused, handed off or cut because the invocation would have ended before them",
+        labels=("outcome",),
+        emf_by=("outcome",),
     ),
     Metric(
         name="fallbacks",
@@ -138,6 +173,52 @@ METRICS = (
     Metric(name="ready", kind="gauge", help="1 while the probe recording gives the expected words"),
     Metric(name="probe_seconds", kind="gauge", help="what the last probe recording took", unit="s"),
 )
+
+
+Count = tuple[str, float, Mapping[str, str]]  # metric, amount or observation, labels
+
+
+def counts(facts: Facts) -> Iterator[Count]:
+    """Yield what one request, or one invocation without one, adds to the metrics."""
+    yield from _answered(facts)
+    if "queue_s" in facts:
+        yield "queue_seconds", facts["queue_s"], {}
+    if facts.get("client_gone"):
+        yield "clients_gone", 1, {}
+    if outcome := facts.get("out_of_time"):
+        yield "out_of_time", 1, {"outcome": str(outcome)}
+    if kind := facts.get("init_type"):
+        yield "cold_starts", 1, {"init_type": str(kind)}
+        yield "init_seconds", facts.get("cold_start_s", 0.0), {"init_type": str(kind)}
+    for reason, times in dict(facts.get("dropped") or {}).items():
+        yield "dropped", times, {"reason": str(reason)}
+    if model := facts.get("model"):
+        yield from _heard(facts, {"model": str(model)})
+
+
+def _answered(facts: Facts) -> Iterator[Count]:
+    if "status" in facts:
+        labels = {name: str(facts.get(name, "")) for name in ("route", "status", "code")}
+        yield "requests", 1, labels
+        if int(facts["status"]) >= 500:  # noqa: PLR2004
+            yield "failures", 1, {}
+    if "duration_s" in facts:
+        yield "request_seconds", facts["duration_s"], {"route": str(facts.get("route", ""))}
+
+
+def _heard(facts: Facts, labels: Mapping[str, str]) -> Iterator[Count]:
+    yield "audio_seconds", facts.get("audio_s", 0.0), labels
+    yield "engine_seconds", facts.get("engine_s", 0.0), labels
+    if "rtf" in facts:
+        yield "rtf", facts["rtf"], labels
+    if facts.get("model_reason"):
+        yield "fallbacks", 1, labels
+    for name, fact in _BILLED.items():
+        if fact in facts:
+            yield name, facts[fact], {}
+
+
+_BILLED = {"chunks": "chunks", "cache_hits": "cached_chunks", "gb_seconds": "gb_s", "usd": "usd"}
 
 
 class Meter:
@@ -167,25 +248,12 @@ class Meter:
 
     def count(self, facts: Facts) -> None:
         """Count one request."""
-        route, model = str(facts.get("route", "")), str(facts.get("model", ""))
-        status, code = str(facts.get("status", "")), str(facts.get("code", ""))
-        self.add("requests", route=route, status=status, code=code)
-        if "duration_s" in facts:
-            self.put("request_seconds", facts["duration_s"], route=route)
-        if "queue_s" in facts:
-            self.put("queue_seconds", facts["queue_s"])
-        if facts.get("client_gone"):
-            self.add("clients_gone")
-        for reason, times in dict(facts.get("dropped") or {}).items():
-            self.add("dropped", times, reason=str(reason))
-        if not model:
-            return
-        self.add("audio_seconds", facts.get("audio_s", 0.0), model=model)
-        self.add("engine_seconds", facts.get("engine_s", 0.0), model=model)
-        if "rtf" in facts:
-            self.put("rtf", facts["rtf"], model=model)
-        if facts.get("model_reason"):
-            self.add("fallbacks", model=model)
+        for name, amount, labels in counts(facts):
+            metric = self._of(name, labels)
+            if isinstance(metric, Histogram):
+                metric.observe(amount)
+            else:
+                metric.inc(amount)
 
     def _of(self, name: str, labels: Mapping[str, str]) -> Any:  # noqa: ANN401 - the kinds share no type
         metric = self._metrics[name]

@@ -1,0 +1,1 @@
+"""AWS Lambda: its events in, answers out; the application inside is the one every server runs."""
