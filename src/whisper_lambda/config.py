@@ -80,6 +80,10 @@ class Settings:
     receipt_architecture: str = field(
         default="x86_64", metadata={"help": "architecture a receipt is priced for: x86_64 or arm64"}
     )
+    prices_file: Path | None = field(
+        default=None,
+        metadata={"help": "JSON of prices that replace or add to the shipped ones (`cost prices`)"},
+    )
     decoders: int = field(
         default=1,
         metadata={"help": "0 = the decoding process starts with the first file, 1 = ahead of it"},

@@ -128,6 +128,7 @@ def finish(plan: Plan, heard: Iterable[ChunkResult], *, choice: ModelChoice | No
         warnings=plan.warnings,
         chunks=len(plan.chunks),
         cached_chunks=sum(r.cached for r in done),
+        served=tuple(r.model for r in sorted(done, key=lambda r: r.start) if r.model),
         timings=replace(
             plan.timings,
             engine_s=engine_s,

@@ -127,6 +127,7 @@ class ChunkResult:
     dropped: tuple[Dropped, ...] = ()
     language: str | None = None
     cached: bool = False
+    model: str = ""  # which tier of a cascade gave it; empty where there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,7 @@ class Transcript:
     warnings: tuple[str, ...] = ()  # e.g. the file was cut short and only its good part was heard
     chunks: int = 0
     cached_chunks: int = 0
+    served: tuple[str, ...] = ()  # of a cascade: the tier that heard each chunk, in recording order
     timings: Timings = field(default_factory=Timings)
 
     @property

@@ -9,7 +9,7 @@ from serving import wav
 
 RECEIPT = {
     "audio_s", "decode_s", "queue_s", "init_s", "engine_s", "billed_ms", "memory_mb", "gb_s", "usd", "rtf",
-    "cached_chunks", "chunks", "model",
+    "cached_chunks", "chunks", "model", "served",
 }  # fmt: skip
 
 

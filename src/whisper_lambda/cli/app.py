@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "compare": Command(
             "whisper_lambda.cli.compare", "compare", "Compare a saved OpenAI answer with ours."
         ),
+        "cost": Command("whisper_lambda.cli.cost", "app", "Reckon what transcription costs on Lambda."),
         "evaluate": Command(
             "whisper_lambda.cli.evaluate",
             "evaluate",
@@ -75,7 +76,10 @@ def _imported(name: str) -> object:
     where = COMMANDS[name]
     found = getattr(import_module(where.module), where.name)
     alone = (
-        isinstance(found, typer.Typer) and not found.registered_groups and len(found.registered_commands) == 1
+        isinstance(found, typer.Typer)
+        and found.registered_callback is None
+        and not found.registered_groups
+        and len(found.registered_commands) == 1
     )
     if alone:
         command = get_command(found)

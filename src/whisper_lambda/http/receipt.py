@@ -5,19 +5,14 @@ On a laptop `usd` is what Lambda would charge, at the memory and architecture th
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from types import MappingProxyType
 
 from whisper_lambda.config import Settings
+from whisper_lambda.economy.prices import MB_PER_GB, billed_ms, price_book
 from whisper_lambda.types import Transcript
 
-# us-east-1, on-demand, as of 2026-09. Source: AWS Price List, service AWSLambda. Memory beyond the
-# first 6 billion GB-seconds a month and the free tier are cheaper and not counted here.
-PRICES_AS_OF = "2026-09"
-USD_PER_GB_S: Mapping[str, float] = MappingProxyType({"x86_64": 0.0000166667, "arm64": 0.0000133334})
-USD_PER_REQUEST = 0.20 / 1_000_000
 USUAL_MEMORY_MB = 3008  # two cores' worth but for a little; what we suggest for base and small
 
 
@@ -38,6 +33,7 @@ class Receipt:
     cached_chunks: int
     chunks: int
     model: str
+    served: str  # of a cascade: which tier heard which chunks, as "tiny.en 0-3,5; base 4"
 
     def to_wire(self) -> dict[str, float | int | str]:
         """Return it as JSON carries it."""
@@ -61,40 +57,53 @@ def receipt(transcript: Transcript, settings: Settings, *, queue_s: float, init_
         settings: name the memory and architecture it is priced for.
         queue_s: seconds it waited for its turn.
         init_s: seconds it waited for its model to be loaded.
+
+    Raises:
+        BadOption: the settings name an architecture Lambda does not have, or prices that are none.
     """
     timings = transcript.timings
     engine_s = timings.vad_s + timings.engine_s
     busy_s = timings.decode_s + engine_s
-    billed_ms = max(1, math.ceil((busy_s + init_s) * 1000))
+    billed = billed_ms(busy_s + init_s)
     memory_mb = settings.receipt_memory_mb or settings.lambda_memory_mb or USUAL_MEMORY_MB
-    gb_s = billed_ms / 1000 * memory_mb / 1024
+    book = price_book(settings)
+    gb_s = billed / 1000 * memory_mb / MB_PER_GB
     return Receipt(
         audio_s=round(transcript.duration, 3),
         decode_s=round(timings.decode_s, 4),
         queue_s=round(queue_s, 4),
         init_s=round(init_s, 4),
         engine_s=round(engine_s, 4),
-        billed_ms=billed_ms,
+        billed_ms=billed,
         memory_mb=memory_mb,
         gb_s=round(gb_s, 6),
-        usd=round(gb_s * usd_per_gb_s(settings) + USD_PER_REQUEST, 10),
+        usd=round(book.invocation_usd(billed, memory_mb, settings.receipt_architecture), 10),
         rtf=round(busy_s / transcript.duration, 5) if transcript.duration else 0.0,
         cached_chunks=transcript.cached_chunks,
         chunks=transcript.chunks,
         model=transcript.model.served if transcript.model else "",
+        served=chunks_by_model(transcript.served),
     )
 
 
-def usd_per_gb_s(settings: Settings) -> float:
-    """Return the price of a GB-second.
+def chunks_by_model(served: Sequence[str]) -> str:
+    """Say which model heard which chunks, in the order models first appear; "" where none was noted.
 
-    Raises:
-        ValueError: the settings name an architecture Lambda does not have.
+    Args:
+        served: the model of each chunk, in recording order; empty where none was noted.
     """
-    try:
-        return USD_PER_GB_S[settings.receipt_architecture]
-    except KeyError:
-        known = ", ".join(USD_PER_GB_S)
-        raise ValueError(
-            f"receipt_architecture is one of {known}, not {settings.receipt_architecture!r}"
-        ) from None
+    heard: dict[str, list[int]] = defaultdict(list)
+    for chunk, model in enumerate(served):
+        heard[model].append(chunk)
+    return "; ".join(f"{model} {_ranges(chunks)}" for model, chunks in heard.items())
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return ascending numbers with runs drawn together: 0-3,5."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in runs)
