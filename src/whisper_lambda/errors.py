@@ -29,6 +29,11 @@
     - NotSeparable         speakers cannot be told apart: the recording has one channel
     - FetchRefused         the recording's address may not be or could not be fetched
     - NoSuchRoute          there is nothing at this path
+    - NoSuchJob            there is no such job, or it is another's
+    - JobNotFinished       the job's result is not there yet
+    - JobHasNoResult       the job failed or was cancelled before its end
+    - KeyUsedTwice         an idempotency key came again with another request
+    - TooManyJobs          as many jobs of the tenant wait or run as may
     - MethodNotAllowed     there is, but not for this method
   + ServerError          we are at fault: 5xx, safe to retry
     - EngineFailed         the model raised while decoding
@@ -36,6 +41,7 @@
     - ModelUnavailable     no source could give the weights of any tier that would do
     - ModelCorrupt         a weights file is not the one its checksum names
     - StorageFull          no room for weights, cache or results
+    - PoisonChunk          a passage of a job could not be transcribed, however often it was tried
     - Overloaded           more is waiting than can be done soon
       . CannotFinishInTime the answer would come after the client has stopped waiting
       . ShuttingDown       the server is finishing what it has and takes nothing new
@@ -243,6 +249,41 @@ class NoSuchRoute(ClientError):
     status = 404
 
 
+class NoSuchJob(ClientError):
+    """There is no such job here, or it is another tenant's."""
+
+    code = "job_not_found"
+    status = 404
+
+
+class JobNotFinished(ClientError):
+    """The job is still waiting or under way; `partial=true` gives what there is."""
+
+    code = "job_not_finished"
+    status = 409
+
+
+class JobHasNoResult(ClientError):
+    """The job failed or was cancelled; `partial=true` gives what was heard before."""
+
+    code = "job_has_no_result"
+    status = 409
+
+
+class KeyUsedTwice(ClientError):
+    """The idempotency key belongs to another request: the recording or its options differ."""
+
+    code = "idempotency_key_reused"
+    status = 409
+
+
+class TooManyJobs(ClientError):
+    """As many of the tenant's jobs wait or run as may; one must end before another is taken."""
+
+    code = "too_many_jobs"
+    status = 429
+
+
 class MethodNotAllowed(ClientError):
     """There is something at this path, but not for this method."""
 
@@ -286,6 +327,12 @@ class StorageFull(ServerError):
 
     code = "storage_full"
     status = 507
+
+
+class PoisonChunk(ServerError):
+    """A passage of the job could not be transcribed in several tries; the rest of it was."""
+
+    code = "poison_chunk"
 
 
 class Overloaded(ServerError):
