@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from whisper_lambda.config import Settings
-from whisper_lambda.http.receipt import chunks_by_model, receipt
+from whisper_lambda.economy.receipt import chunks_by_model, receipt
 from whisper_lambda.types import ModelChoice, Timings, Transcript
 
 

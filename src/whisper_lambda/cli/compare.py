@@ -61,8 +61,8 @@ def _ours(
     """Hear the recording and answer in the saved answer's format."""
     from whisper_lambda.bootstrap import build
     from whisper_lambda.config import Settings
+    from whisper_lambda.economy.receipt import receipt
     from whisper_lambda.http.answers import to_json, to_verbose_json
-    from whisper_lambda.http.receipt import receipt
     from whisper_lambda.types import Options
 
     settings = Settings.from_env()

@@ -9,8 +9,8 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
+from whisper_lambda.economy.receipt import Receipt
 from whisper_lambda.http.parameters import DIARIZED
-from whisper_lambda.http.receipt import Receipt
 from whisper_lambda.transcript import documents, formats
 from whisper_lambda.transcript.formats import Layout
 from whisper_lambda.types import Segment, Transcript

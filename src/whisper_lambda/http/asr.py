@@ -16,6 +16,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from whisper_lambda.economy.receipt import Receipt
 from whisper_lambda.errors import AudioTooLong, BadAudio, BadOption, EmptyAudio
 from whisper_lambda.http import parameters
 from whisper_lambda.http.answers import text_answer
@@ -24,7 +25,6 @@ from whisper_lambda.http.detecting import detected
 from whisper_lambda.http.fields import Field, blamed, boolean, choice, text, whole
 from whisper_lambda.http.house import House
 from whisper_lambda.http.openai import body
-from whisper_lambda.http.receipt import Receipt
 from whisper_lambda.http.upload import Recording, Upload
 from whisper_lambda.languages import to_name
 from whisper_lambda.transcript import documents

@@ -6,10 +6,10 @@ from starlette.requests import Request
 
 from whisper_lambda import pipeline
 from whisper_lambda.bootstrap import Source
+from whisper_lambda.economy.receipt import Receipt
 from whisper_lambda.http import parameters
 from whisper_lambda.http.house import House
 from whisper_lambda.http.listening import Heard, Stopwatch, Tell
-from whisper_lambda.http.receipt import Receipt
 from whisper_lambda.http.upload import Upload
 
 

@@ -14,13 +14,13 @@ from starlette.requests import Request
 
 from whisper_lambda.bootstrap import Service, Source
 from whisper_lambda.config import Settings
+from whisper_lambda.economy.receipt import Receipt, receipt
 from whisper_lambda.errors import FetchRefused
 from whisper_lambda.http.admission import Admission
 from whisper_lambda.http.asking import Ask, facts
 from whisper_lambda.http.fetch import Network, fetch
 from whisper_lambda.http.fields import Field, blamed
 from whisper_lambda.http.listening import Event, Heard, Tell, Wish, hear, while_waited_for
-from whisper_lambda.http.receipt import Receipt, receipt
 from whisper_lambda.http.upload import Spool, Upload, received
 
 MOST_THREADS = 256  # admission lets far fewer work; the rest wait there and hold none
