@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-model bench evaluate fuzz lock wheels docs clean
+.PHONY: help run test check test-model test-aws bench evaluate fuzz lock wheels docs clean
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -20,6 +20,8 @@ checksum = $(shell cat pyproject.toml requirements/build.txt $(1) | cksum | cut 
 READY_TO_RUN := $(VENV)/.run-$(call checksum,requirements/run.txt)
 READY_TO_TEST := $(VENV)/.test-$(call checksum,requirements/test.txt)
 READY_TO_BENCH := $(VENV)/.bench-$(call checksum,requirements/bench.txt)
+AWS := .venv-aws
+AWS_READY := $(AWS)/.ready-$(shell cksum requirements/aws.txt | cut -d" " -f1)
 OPENAI := .venv-openai
 OPENAI_READY := $(OPENAI)/.ready-$(call checksum,requirements/openai.txt)
 
@@ -36,11 +38,14 @@ run: $(READY_TO_RUN)  ## set up, fetch and verify the weights, transcribe two re
 	done
 	@test "$(SERVE)" = 0 || { echo; exec $(BIN)/whisper-lambda serve --model base; }
 
-test: $(READY_TO_TEST)  ## set up and run every test
-	@$(BIN)/python -m pytest
+test: $(READY_TO_TEST)  ## set up and run every test that needs no emulator (those: make test-aws)
+	@$(BIN)/python -m pytest -m "not aws"
 
 test-model: $(READY_TO_TEST)  ## only the tests with real weights on real audio
 	@$(BIN)/python -m pytest -m model
+
+test-aws: $(READY_TO_TEST) $(AWS_READY)  ## the tests against AWS emulators and validators
+	@$(BIN)/python -m pytest -m aws
 
 fuzz: $(READY_TO_TEST)  ## 20,000 broken recordings through the decoder (make test: 2,000)
 	@MUTANTS=20000 $(BIN)/python -m pytest -k fuzz
@@ -51,9 +56,11 @@ check: $(READY_TO_TEST)  ## formatting, lint, types, layers, generated docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python deploy/watch.py --check
 
 docs: $(READY_TO_TEST)  ## write the generated pages of docs/
 	$(BIN)/python docs/generate.py
+	$(BIN)/python deploy/watch.py
 
 MANIFESTS ?= tests/fixtures/prompts.jsonl
 evaluate: $(READY_TO_TEST)  ## word error rates on MANIFESTS=...
@@ -88,7 +95,7 @@ wheels: $(BIN)/python  ## prove that every platform has wheels for the locks; wr
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python requirements/prove_wheels.py
 
 clean:  ## remove the virtual environment and every cache here (weights stay)
-	rm -rf $(VENV) $(OPENAI) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OPENAI) $(AWS) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -113,6 +120,14 @@ $(READY_TO_TEST): | $(BIN)/python
 
 $(READY_TO_BENCH): $(READY_TO_TEST)
 	@$(LOCKED) requirements/bench.txt
+	@touch $@
+
+# Not resolved again (--no-deps): pip takes an extra of a hashed package for one without a hash.
+$(AWS_READY): | $(BIN)/python
+	@echo "Installing the emulators and validators into $(AWS)"
+	@$(PYTHON) -m venv $(AWS)
+	@$(AWS)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+		--no-deps --require-hashes -r requirements/aws.txt
 	@touch $@
 
 # torch is not locked (docs/decisions/0003): TORCH may name any build, from an index or a file.

@@ -20,6 +20,7 @@ settings.load_profile("no deadline")
 
 ROOT = Path(__file__).parents[1]
 SPEECH = ROOT.parent / "shared" / "speech"
+VENV_AWS = ROOT / ".venv-aws"
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +56,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked `speech` where those recordings are absent."""
-    if SPEECH.is_dir():
-        return
-    absent = pytest.mark.skip(reason="the evaluation recordings (../shared/speech) are not here")
-    for item in items:
-        if item.get_closest_marker("speech"):
-            item.add_marker(absent)
+    """Skip what is marked `speech` or `aws` where what it needs is absent."""
+    needs = {
+        "speech": (SPEECH, "the evaluation recordings (../shared/speech) are not here"),
+        "aws": (VENV_AWS / "bin" / "ministack", "needs .venv-aws: make test-aws"),
+    }
+    for name, (path, reason) in needs.items():
+        for item in items if not path.exists() else ():
+            if item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=reason))

@@ -57,6 +57,20 @@ class Settings:
         default=0,
         metadata={"help": "memory of the Lambda function we run in; AWS sets it, 0 = not on Lambda"},
     )
+    bucket: str | None = field(
+        default=None,
+        metadata={"help": "S3 bucket for uploads, parts of jobs and the segment cache; unset = in home"},
+    )
+    table: str | None = field(
+        default=None, metadata={"help": "DynamoDB table jobs are kept in; unset = a database of our own"}
+    )
+    state_machine: str | None = field(
+        default=None,
+        metadata={"help": "ARN of the Step Functions state machine that runs jobs; unset = run here"},
+    )
+    chunks_at_once: int = field(
+        default=40, metadata={"help": "most chunks of one job that Step Functions has heard at once"}
+    )
     max_upload_mb: int = field(
         default=512, metadata={"help": "largest body one HTTP request may send, megabytes"}
     )
