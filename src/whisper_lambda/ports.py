@@ -51,6 +51,18 @@ class Engine(Protocol):
             EngineFailed: the model raised; the cause is chained.
         """
 
+    def listen(self, window: Window, options: Options) -> Continuation:
+        """Return the words of a live window that come after its prefix.
+
+        The prefix is taken as said and never decoded again. Without `options.language` the language
+        is heard from the window, among `options.languages`. Quick rather than thorough: greedy, on a
+        window that ends soon after the audio, wider only where the window is final.
+
+        Raises:
+            UnknownLanguage: the model does not speak `options.language`.
+            EngineFailed: the model raised; the cause is chained.
+        """
+
     def close(self) -> None:
         """Free the model. Calls under way finish first; later calls raise EngineFailed."""
 

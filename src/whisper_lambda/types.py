@@ -131,6 +131,51 @@ class ChunkResult:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveWord:
+    """Live only: a word and the tokens it was written with, which a later decode can be begun with."""
+
+    start: float  # seconds of the session's audio
+    end: float
+    text: str  # leading space kept; a mark that comes after its word was committed stands alone
+    probability: float  # 0..1, mean over the tokens
+    tokens: tuple[int, ...]
+
+    @property
+    def word(self) -> Word:
+        """The same without tokens."""
+        return Word(self.start, self.end, self.text, self.probability)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """Live only: the sliding audio, and what is settled about it."""
+
+    samples: Samples  # at most MAX_CHUNK_S long
+    start: float  # seconds of the session's audio
+    prefix: tuple[int, ...] = ()  # tokens of the committed words inside: the decode begins with them
+    before: tuple[int, ...] = ()  # tokens of the committed words that have left it
+    settled_s: float = 0.0  # how much of the window the prefix covers
+    final: bool = False  # the utterance is over: worth a wider beam
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """Live only: what a window says after its prefix."""
+
+    words: tuple[LiveWord, ...]  # times of the session's audio, ordered, inside the window
+    language: str  # ISO 639-1 as Whisper spells it
+    language_probability: float = 1.0  # 1 where the language was given
+    avg_logprob: float = 0.0  # mean over the tokens after the prefix
+    no_speech_prob: float = 0.0
+    loops: bool = False  # repeats itself, or is longer than anybody speaks: not to be believed
+
+
+@dataclass(frozen=True, slots=True)
 class LanguageGuess:
     """The language heard, and how sure the model is."""
 

@@ -7,6 +7,7 @@ threaded session beside CTranslate2 can hang at exit (LibreTranslate#1008).
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import distribution
 from typing import Any
@@ -64,6 +65,26 @@ def speech_probabilities(samples: Samples) -> Probabilities:
         if step >= 0:
             heard[:, step] = probability[:, 0]
     return heard.reshape(-1)[:count]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """What the network remembers between frames of one stream."""
+
+    state: NDArray[np.float32]  # (2, 1, 128)
+    context: NDArray[np.float32]  # (CONTEXT,), the samples before the next frame
+
+    @classmethod
+    def fresh(cls) -> Memory:
+        """Return the memory of a stream that begins."""
+        return cls(np.zeros((2, 1, 128), np.float32), np.zeros(CONTEXT, np.float32))
+
+
+def probability_next(frame: Samples, memory: Memory) -> tuple[float, Memory]:
+    """Return the probability of speech in a stream's next frame of 512 samples, and what to remember."""
+    heard = np.concatenate([memory.context, frame])[None]
+    probability, state = _session().run(None, {"input": heard, "state": memory.state, "sr": _RATE})
+    return float(probability[0, 0]), Memory(state, frame[-CONTEXT:])
 
 
 def speech_spans(probabilities: Probabilities, length: int) -> list[Span]:

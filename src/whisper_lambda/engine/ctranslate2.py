@@ -6,7 +6,7 @@ replicas share the weights (docs/log.md).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,15 +14,26 @@ import numpy as np
 
 from whisper_lambda import machine
 from whisper_lambda.config import Settings, prefer_avx512
-from whisper_lambda.engine import policy, segmenting
+from whisper_lambda.engine import policy, segmenting, windows
 from whisper_lambda.engine.alignment import Alignment, timed_words
 from whisper_lambda.engine.batching import Batcher
 from whisper_lambda.engine.features import FRAMES_PER_SECOND, log_mel
 from whisper_lambda.engine.policy import Hypothesis, Rung
 from whisper_lambda.engine.vocabulary import Vocabulary, spaced
+from whisper_lambda.engine.windows import WindowQuestion
 from whisper_lambda.errors import BadOption, EngineFailed, UnknownLanguage
 from whisper_lambda.models.store import Installed
-from whisper_lambda.types import SAMPLE_RATE, Chunk, ChunkResult, Dropped, LanguageGuess, Options, Samples
+from whisper_lambda.types import (
+    SAMPLE_RATE,
+    Chunk,
+    ChunkResult,
+    Continuation,
+    Dropped,
+    LanguageGuess,
+    Options,
+    Samples,
+    Window,
+)
 
 POLICY = "1"  # part of the version: changes with every change that could change a word
 SECONDS_TO_DETECT = 30.0
@@ -73,7 +84,9 @@ class Ctranslate2Engine:
         self._memory_bytes = installed.bytes + replicas * WORKING_BYTES
         # The recording's language is heard from a chunk that is decoded next: it is encoded once.
         self._detected: tuple[Samples | None, float, Any] = _NOTHING
-        self._batcher = Batcher(self._answer, _batch_key, workers=replicas, largest=settings.batch_size)
+        self._batcher: Batcher[_Question | WindowQuestion, _Answer | Continuation] = Batcher(
+            self._answer_batch, _batch_key, workers=replicas, largest=settings.batch_size
+        )
         self._library = ctranslate2.__version__
 
     @property
@@ -105,12 +118,9 @@ class Ctranslate2Engine:
             window = Rung().window_s(chunk.duration)
             encoded = self._encode([chunk.samples], window)
             self._detected = (chunk.samples, window, encoded)
-            heard = {token[2:-2]: p for token, p in self._model.detect_language(encoded)[0]}
+            return LanguageGuess(*self._likeliest(encoded, candidates))
         except RuntimeError as cause:
             raise EngineFailed(f"language detection failed: {cause}") from cause
-        among = {code: heard[code] for code in (candidates or heard) if code in heard}
-        best = max(among, key=lambda code: among[code])
-        return LanguageGuess(best, round(among[best] / (sum(among.values()) or 1.0), 4))
 
     def transcribe(self, chunk: Chunk, options: Options) -> ChunkResult:
         """Decode one chunk; see the port."""
@@ -139,6 +149,16 @@ class Ctranslate2Engine:
         made = segmenting.segments(words, counts, hypothesis, answer.alignment, spelled)
         return ChunkResult(chunk.start, duration, made, (), language)
 
+    def listen(self, window: Window, options: Options) -> Continuation:
+        """Decode what comes after a live window's prefix; see the port."""
+        if len(self.languages) == 1 and options.language is None:
+            options = replace(options, language=next(iter(self.languages)))
+        if options.language is not None and options.language not in self.languages:
+            raise UnknownLanguage(f"{self._installed.name} does not speak {options.language!r}")
+        heard = self._batcher.ask(windows.question(window, options, self._vocabulary))
+        assert isinstance(heard, Continuation)
+        return heard
+
     def _language(self, chunk: Chunk, options: Options) -> str:
         if options.task == "translate" and self._installed.english_only:
             raise BadOption(
@@ -159,33 +179,84 @@ class Ctranslate2Engine:
             if before and not policy.differs(rung, before, chunk.duration):
                 continue
             answer = self._batcher.ask(_Question(chunk.samples, rung, start, options.times != "none"))
+            assert isinstance(answer, _Answer)
             tried.append(answer)
             if policy.settled(answer.hypothesis, rung, chunk.duration, options, unsure=chunk.unsure):
                 return answer
         chosen = policy.best([a.hypothesis for a in tried], chunk.duration, options)
         return next(a for a in tried if a.hypothesis is chosen)
 
+    def _answer_batch(
+        self, questions: Sequence[_Question | WindowQuestion]
+    ) -> Sequence[_Answer | Continuation]:
+        live = [q for q in questions if isinstance(q, WindowQuestion)]
+        try:
+            return self._hear(live) if live else self._answer([q for q in questions if isinstance(q, _Question)])
+        except RuntimeError as cause:
+            raise EngineFailed(f"decoding failed: {cause}") from cause
+
+    def _hear(self, asked: Sequence[WindowQuestion]) -> list[Continuation]:
+        """Run one batch of live windows; one of unknown language comes alone."""
+        first = asked[0]
+        encoded = self._encode([q.window.samples for q in asked], first.window_s)
+        language, probability = "", 1.0
+        start = first.start
+        if start is None:
+            language, probability = self._likeliest(encoded, first.candidates)
+            start = self._vocabulary.markers("transcribe", language)
+        results = self._model.generate(
+            encoded,
+            [[*q.before, *start, *q.window.prefix] for q in asked],
+            beam_size=first.beam_size,
+            max_length=windows.max_length(asked),
+            return_no_speech_prob=True,
+        )
+        kept = [[t for t in r.sequences_ids[0] if t < self._vocabulary.eot] for r in results]
+        tokens = [windows.fresh(q, k) for q, k in zip(asked, kept, strict=True)]
+        aligned = self._model.align(
+            encoded,
+            list(start),
+            [[*q.window.prefix, *t] or [self._vocabulary.eot] for q, t in zip(asked, tokens, strict=True)],
+            [round(q.window.duration * FRAMES_PER_SECOND) for q in asked],
+        )
+        return [
+            windows.continuation(
+                q,
+                t,
+                Alignment.from_path(a.alignments, a.text_token_probs),
+                self._vocabulary,
+                language=language or self._vocabulary.language_of(start),
+                language_probability=probability,
+                no_speech_prob=float(r.no_speech_prob),
+            )
+            for q, t, a, r in zip(asked, tokens, aligned, results, strict=True)
+        ]
+
+    def _likeliest(self, encoded: Any, candidates: tuple[str, ...]) -> tuple[str, float]:  # noqa: ANN401
+        """Name the likeliest language of the one window encoded, and its share among the candidates."""
+        heard = {token[2:-2]: p for token, p in self._model.detect_language(encoded)[0]}
+        among = {code: heard[code] for code in (candidates or heard) if code in heard}
+        best = max(among, key=lambda code: among[code])
+        return best, round(among[best] / (sum(among.values()) or 1.0), 4)
+
     def _answer(self, questions: Sequence[_Question]) -> list[_Answer]:
         """Run one batch: encode, decode, align. All questions have one key."""
         first = questions[0]
         window, longest = _sizes(first)
-        try:
-            encoded = self._known(questions, window) or self._encode([q.samples for q in questions], window)
-            results = self._model.generate(
-                encoded,
-                [list(q.start) for q in questions],
-                beam_size=first.rung.beam_size,
-                no_repeat_ngram_size=first.rung.no_repeat_ngram,
-                sampling_topk=0 if first.rung.temperature else 1,
-                sampling_temperature=first.rung.temperature or 1.0,
-                max_length=_max_length(len(first.start), longest),
-                return_scores=True,
-                return_no_speech_prob=True,
-            )
-            hypotheses = [self._hypothesis(r, first.rung) for r in results]
-            return self._aligned(encoded, questions, hypotheses)
-        except RuntimeError as cause:
-            raise EngineFailed(f"decoding failed: {cause}") from cause
+        encoded = self._known(questions, window) or self._encode([q.samples for q in questions], window)
+        results = self._model.generate(
+            encoded,
+            [list(q.start) for q in questions],
+            beam_size=first.rung.beam_size,
+            no_repeat_ngram_size=first.rung.no_repeat_ngram,
+            sampling_topk=0 if first.rung.temperature else 1,
+            sampling_temperature=first.rung.temperature or 1.0,
+            max_length=_max_length(len(first.start), longest),
+            return_scores=True,
+            return_no_speech_prob=True,
+        )
+        hypotheses = [self._hypothesis(r, first.rung) for r in results]
+        return self._aligned(encoded, questions, hypotheses)
 
     def _encode(self, samples: Sequence[Samples], window_s: float) -> Any:  # noqa: ANN401 - StorageView is untyped
         mels = [log_mel(s, window_s, self._installed.mel_bins) for s in samples]
@@ -245,6 +316,8 @@ def _sizes(question: _Question) -> tuple[float, int]:
     return question.rung.window_s(duration), policy.longest(Rung().window_s(duration))
 
 
-def _batch_key(question: _Question) -> tuple[object, ...]:
+def _batch_key(question: _Question | WindowQuestion) -> Hashable:
     """Questions of equal keys give the same answers together as alone."""
+    if isinstance(question, WindowQuestion):
+        return windows.batch_key(question)
     return _sizes(question), question.rung, question.align, question.start

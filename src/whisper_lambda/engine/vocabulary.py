@@ -16,7 +16,7 @@ from typing import Any
 
 from whisper_lambda.errors import ModelCorrupt
 from whisper_lambda.languages import LANGUAGES
-from whisper_lambda.types import Options
+from whisper_lambda.types import Options, Task
 
 # Languages written without spaces: a word is then a run of characters the model gave as one token.
 SPACELESS = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
@@ -44,7 +44,7 @@ class Vocabulary:
             self.eot = ids["<|endoftext|>"]
             self.sot = ids["<|startoftranscript|>"]
             self.no_timestamps = ids["<|notimestamps|>"]
-            self._previous = ids["<|startofprev|>"]
+            self.previous = ids["<|startofprev|>"]
             self._tasks = {"transcribe": ids["<|transcribe|>"], "translate": ids["<|translate|>"]}
         except KeyError as cause:
             raise ModelCorrupt(f"{folder}: its vocabulary has no {cause} token") from cause
@@ -59,17 +59,27 @@ class Vocabulary:
 
     def start(self, options: Options, language: str) -> tuple[int, ...]:
         """Return the tokens before the text: what was said before, the language, the task."""
-        spoken = () if self._english_only else (self._languages[language], self._tasks[options.task])
-        return (*self._context(options), self.sot, *spoken, self.no_timestamps)
+        said = self.context(options)
+        return (*((self.previous, *said) if said else ()), *self.markers(options.task, language))
 
-    def _context(self, options: Options) -> tuple[int, ...]:
-        """The prompt, latest words kept where it is too long; hotwords stand before it."""
+    def markers(self, task: Task, language: str) -> tuple[int, ...]:
+        """Return the markers alone: start, language, task."""
+        spoken = () if self._english_only else (self._languages[language], self._tasks[task])
+        return (self.sot, *spoken, self.no_timestamps)
+
+    def language_of(self, markers: Sequence[int]) -> str:
+        """Return the language these markers name."""
+        named = (code for code, token in self._languages.items() if token in markers)
+        return "en" if self._english_only else next(named, "")
+
+    def context(self, options: Options) -> tuple[int, ...]:
+        """Return the prompt's tokens, the latest kept where they are too many; hotwords stand before it."""
         said = " ".join(filter(None, (", ".join(options.hotwords), options.prompt.strip())))
         if not said:
             return ()
         ids = self._tokenizer.encode(" " + said, add_special_tokens=False).ids
         words = [i for i in ids if i < self.eot]  # markers a client writes out are no markers
-        return (self._previous, *words[-MAX_PROMPT:])
+        return tuple(words[-MAX_PROMPT:])
 
     @cached_property
     def _tokenizer(self) -> Any:  # noqa: ANN401 - the library publishes no types

@@ -1,0 +1,33 @@
+"""How eagerly a session decodes: OpenAI's `delay` as step, agreement and how soon age settles a word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Delay = Literal["minimal", "low", "medium", "high", "xhigh"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """When a window is decoded again, and when its words are committed."""
+
+    step_s: float  # new audio that makes a step due
+    depth: int  # hypotheses that must agree on a word
+    settled_s: float  # a word that ended so long before the window's end needs no second hypothesis
+    held: int = 0  # last words of a hypothesis that are never committed before the endpoint
+    kept_s: float = 3.0  # committed audio kept in the window at least
+    trim_s: float = 6.0  # and at most: then the window is cut
+
+
+PACES: Mapping[Delay, Pace] = MappingProxyType(
+    {
+        "minimal": Pace(step_s=0.35, depth=2, settled_s=1.5),
+        "low": Pace(step_s=0.5, depth=2, settled_s=2.5),
+        "medium": Pace(step_s=0.8, depth=2, settled_s=3.0),
+        "high": Pace(step_s=1.2, depth=2, settled_s=5.0),
+        "xhigh": Pace(step_s=2.0, depth=3, settled_s=8.0),
+    }
+)
