@@ -191,7 +191,9 @@ class Ctranslate2Engine:
     ) -> Sequence[_Answer | Continuation]:
         live = [q for q in questions if isinstance(q, WindowQuestion)]
         try:
-            return self._hear(live) if live else self._answer([q for q in questions if isinstance(q, _Question)])
+            return (
+                self._hear(live) if live else self._answer([q for q in questions if isinstance(q, _Question)])
+            )
         except RuntimeError as cause:
             raise EngineFailed(f"decoding failed: {cause}") from cause
 

@@ -114,7 +114,11 @@ def continuation(
         used = tokens[token : token + count]
         made.append(
             LiveWord(
-                round(window.start + start, 3), round(window.start + end, 3), word.text, word.probability, used
+                round(window.start + start, 3),
+                round(window.start + end, 3),
+                word.text,
+                word.probability,
+                used,
             )
         )
         token, earliest = token + count, end

@@ -140,7 +140,10 @@ class Session:
     def tail(self) -> Samples:
         """Return the audio a session that goes on from `state` needs."""
         return np.concatenate(
-            [self._tape.between(self.state.window, self._tape.stop), self._coming.between(0, self._coming.stop)]
+            [
+                self._tape.between(self.state.window, self._tape.stop),
+                self._coming.between(0, self._coming.stop),
+            ]
         )
 
     def feed(self, samples: Samples) -> list[Event]:
@@ -188,7 +191,7 @@ class Session:
     def _step_s(self) -> float:
         if not self.state.ear.unsure:
             return self.pace.step_s
-        return min(UNSURE_MOST_S, max(UNSURE_STEP_S, self.pace.step_s) * 2**self.state.fruitless)
+        return min(UNSURE_MOST_S, max(UNSURE_STEP_S, self.pace.step_s) * float(1 << self.state.fruitless))
 
     @property
     def _window_s(self) -> float:
@@ -218,7 +221,11 @@ class Session:
 
     def _stop(self, ear: Ear) -> list[Event]:
         self.state = replace(
-            self.state, ear=ear, ending=True, end=ear.ended, unsure=self.state.ear.unsure and self.state.ear.open
+            self.state,
+            ear=ear,
+            ending=True,
+            end=ear.ended,
+            unsure=self.state.ear.unsure and self.state.ear.open,
         )
         return [Stopped(self.state.ear.spoke / SAMPLE_RATE)]
 
