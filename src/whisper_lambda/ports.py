@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from whisper_lambda.job import ChunkDone, Job, State
-from whisper_lambda.types import Chunk, ChunkResult, LanguageGuess, Options
+from whisper_lambda.types import Chunk, ChunkResult, Continuation, LanguageGuess, Options, Window
 
 
 class Engine(Protocol):
