@@ -71,6 +71,20 @@ class Settings:
     chunks_at_once: int = field(
         default=40, metadata={"help": "most chunks of one job that Step Functions has heard at once"}
     )
+    lambda_invoke_mode: str = field(
+        default="stream",
+        metadata={
+            "help": "how answers leave a Lambda function: stream for a Function URL with InvokeMode "
+            "RESPONSE_STREAM, buffered for BUFFERED and for API Gateway"
+        },
+    )
+    lambda_auth: str = field(
+        default="key",
+        metadata={
+            "help": "who may use a Lambda function: key = who has an API key; iam = whose request AWS says "
+            "was signed (AuthType AWS_IAM), every other one is refused"
+        },
+    )
     max_upload_mb: int = field(
         default=512, metadata={"help": "largest body one HTTP request may send, megabytes"}
     )
@@ -105,6 +119,13 @@ class Settings:
     keys_file: Path | None = field(
         default=None, metadata={"help": "where API keys are kept, hashed; unset = home/keys.json"}
     )
+    keys: str | None = field(
+        default=None,
+        metadata={
+            "help": "the key file's content instead of a file, as `whisper-lambda keys export` prints it: "
+            "hashes, no keys"
+        },
+    )
     cors_origins: tuple[str, ...] = field(
         default=(), metadata={"help": "web origins whose pages may call the server, e.g. https://app.example"}
     )
@@ -115,39 +136,6 @@ class Settings:
     answer_within_s: float = field(
         default=600.0,
         metadata={"help": "a request that could not be answered within this is refused at once"},
-    )
-    jobs_database: str | None = field(
-        default=None,
-        metadata={"help": "where jobs are kept: postgresql://...; unset = SQLite in home/jobs"},
-    )
-    jobs_objects: Path | None = field(
-        default=None,
-        metadata={"help": "directory of recordings and results, shared by all workers; unset = home/objects"},
-    )
-    jobs_at_once: int = field(
-        default=0,
-        metadata={
-            "help": "chunks of jobs heard at once; 0 = `serve` leaves one core free, `worker` takes all"
-        },
-    )
-    jobs_tenant_at_once: int = field(
-        default=0,
-        metadata={"help": "of those, most of one tenant on one worker; 0 = no limit but fair turns"},
-    )
-    jobs_tenant_most: int = field(
-        default=1000, metadata={"help": "most jobs of one tenant waiting or under way"}
-    )
-    jobs_keep_s: float = field(
-        default=7 * 86_400.0, metadata={"help": "a job and its transcript are removed so long after its end"}
-    )
-    jobs_lease_s: float = field(
-        default=30.0,
-        metadata={"help": "a worker silent for so long is taken for dead, its work done by others"},
-    )
-    jobs_poll_s: float = field(default=0.2, metadata={"help": "how often a worker looks for work"})
-    webhooks_private: bool = field(
-        default=False,
-        metadata={"help": "may webhooks go to http and to private addresses, e.g. a program on this machine"},
     )
     drain_s: float = field(
         default=30.0, metadata={"help": "after SIGTERM requests under way may take this long"}
@@ -184,6 +172,27 @@ class Settings:
         if "lambda_memory_mb" not in values:
             values["lambda_memory_mb"] = int(env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
         return cls(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """What Lambda says of the environment a function runs in."""
+
+    runtime_api: str = ""  # host:port of the Runtime API; "" = not on Lambda
+    function: str = ""
+    memory_mb: int = 0
+    initialization: str = "on-demand"  # or provisioned-concurrency, snap-start
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Read what Lambda put into the environment; nothing elsewhere."""
+        env = os.environ if env is None else env
+        return cls(
+            runtime_api=env.get("AWS_LAMBDA_RUNTIME_API", ""),
+            function=env.get("AWS_LAMBDA_FUNCTION_NAME", ""),
+            memory_mb=int(env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")),
+            initialization=env.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+        )
 
 
 def prefer_avx512() -> None:

@@ -7,6 +7,7 @@
       . NoAudioStream      a picture, a silent video, a subtitle: no audio stream inside
     - AudioTooLong         more seconds of audio than the limit allows
     - AudioTooLarge        more bytes than the limit allows
+    - AnswerTooLarge       the answer has more bytes than can be sent at once
     - DecodeTimeout        decoding took longer than its deadline
     - BadOption            an option's value is out of its range or contradicts another
     - UnknownFormat        no such output format
@@ -28,10 +29,7 @@
     - UnsupportedMedia     a content type this route does not read
     - NotSeparable         speakers cannot be told apart: the recording has one channel
     - FetchRefused         the recording's address may not be or could not be fetched
-    - NoSuchUpload         the tenant has no such upload, or it is not complete, or it is gone
-    - TicketRefused        the upload's address is forged, altered, expired or another tenant's
-    - UploadConflict       the upload is complete, is being sent already, or goes on at another byte
-    - UploadMismatch       what came is not what was announced: its size, type or sha256
+    - BadResume            the resume token is not ours, has expired or is of another recording
     - NoSuchRoute          there is nothing at this path
     - NoSuchJob            there is no such job, or it is another's
     - JobNotFinished       the job's result is not there yet
@@ -46,18 +44,19 @@
     - ModelCorrupt         a weights file is not the one its checksum names
     - StorageFull          no room for weights, cache or results
     - PoisonChunk          a passage of a job could not be transcribed, however often it was tried
-    - StorageFailed        a store or database does not answer, is locked or refuses us
-    - ObjectMissing        a store does not have what we once put there
     - Overloaded           more is waiting than can be done soon
       . CannotFinishInTime the answer would come after the client has stopped waiting
       . ShuttingDown       the server is finishing what it has and takes nothing new
+    - OutOfTime            the time to answer in was over first; holds what was heard by then
 
 `code` is part of the public API: stable, listed in docs/errors.md, what clients branch on.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 
 class WhisperLambdaError(Exception):
@@ -67,6 +66,8 @@ class WhisperLambdaError(Exception):
     status: ClassVar[int] = 500
     param: str | None = None  # the field of a request that is at fault, where one is
     retry_after_s: float | None = None  # when the same request may pass; the header Retry-After
+    details: Mapping[str, Any] = MappingProxyType({})  # more of what a client may use, beside the message
+    final: ClassVar[bool] = False  # SDKs shall not send it again by themselves: x-should-retry
 
 
 class ClientError(WhisperLambdaError):
@@ -105,6 +106,13 @@ class AudioTooLarge(ClientError):
     """More bytes than one request may carry."""
 
     code = "audio_too_large"
+    status = 413
+
+
+class AnswerTooLarge(ClientError):
+    """The answer has more bytes than can be sent at once: ask for a stream, another format or a job."""
+
+    code = "answer_too_large"
     status = 413
 
 
@@ -248,31 +256,10 @@ class FetchRefused(ClientError):
     code = "fetch_refused"
 
 
-class NoSuchUpload(ClientError):
-    """There is no such upload of this tenant, it is not complete yet, or its time is over."""
+class BadResume(ClientError):
+    """The resume token is not one of ours, has expired, or is of another recording or tenant."""
 
-    code = "upload_not_found"
-    status = 404
-
-
-class TicketRefused(ClientError):
-    """The address to send the upload to was forged or altered, has expired, or is another tenant's."""
-
-    code = "upload_ticket_refused"
-    status = 403
-
-
-class UploadConflict(ClientError):
-    """The upload is complete, is being sent by another request, or goes on at another byte."""
-
-    code = "upload_conflict"
-    status = 409
-
-
-class UploadMismatch(ClientError):
-    """What was sent is not what was announced: its size, its type or its sha256."""
-
-    code = "upload_mismatch"
+    code = "bad_resume_token"
 
 
 class NoSuchRoute(ClientError):
@@ -368,19 +355,6 @@ class PoisonChunk(ServerError):
     code = "poison_chunk"
 
 
-class StorageFailed(ServerError):
-    """A store or database does not answer, is locked, or refuses us; later it may work."""
-
-    code = "storage_failed"
-    status = 503
-
-
-class ObjectMissing(ServerError):
-    """A store does not have what was once put there: it was deleted, or its time was over."""
-
-    code = "object_missing"
-
-
 class Overloaded(ServerError):
     """More is waiting than can be done soon; Retry-After says when there is room again."""
 
@@ -402,3 +376,11 @@ class ShuttingDown(Overloaded):
     """The server is finishing what it has begun and takes nothing new."""
 
     code = "shutting_down"
+
+
+class OutOfTime(ServerError):
+    """The time to answer in was over first: `partial` holds what was heard, `resume` goes on from there."""
+
+    code = "out_of_time"
+    status = 504
+    final = True

@@ -88,6 +88,15 @@ def revoke(
     say(f"key {key.id} of {key.tenant} is revoked")
 
 
+@app.command("export")
+def export(keys: _File = None) -> None:
+    """Print the live keys in one line, for WHISPER_LAMBDA_KEYS: hashes, no keys."""
+    from whisper_lambda.http.keys import exported
+
+    now = time.time()
+    typer.echo(exported(key for key in _door(keys).listed() if key.live(now)))
+
+
 def _door(path: Path | None) -> KeyFile:
     from whisper_lambda.config import Settings
     from whisper_lambda.http.keys import KeyFile, key_file

@@ -45,7 +45,8 @@ _TYPES = {
 def to_wire(error: WhisperLambdaError) -> dict[str, Any]:
     """Return the envelope of a failure."""
     kind = "server_error" if error.status >= 500 else _TYPES.get(error.status, "invalid_request_error")  # noqa: PLR2004
-    return {"error": {"message": str(error), "type": kind, "param": error.param, "code": error.code}}
+    told = {"message": str(error), "type": kind, "param": error.param, "code": error.code}
+    return {"error": told | dict(error.details)}
 
 
 def refusal(error: WhisperLambdaError, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -54,6 +55,8 @@ def refusal(error: WhisperLambdaError, headers: Mapping[str, str] | None = None)
     extra = {} if wait is None else {"Retry-After": str(max(1, math.ceil(wait)))}
     if error.status == 401:  # noqa: PLR2004
         extra["WWW-Authenticate"] = "Bearer"
+    if error.final:
+        extra["x-should-retry"] = "false"
     return JSONResponse(to_wire(error), error.status, {**(headers or {}), **extra})
 
 

@@ -29,25 +29,33 @@ class Gates:
     @classmethod
     def open(cls, settings: Settings) -> Gates:
         """Return gates that let everybody in and probe nothing."""
-        return _gates(settings, None, open_to_everyone=True)
+        return _gates(settings, None, Meter(), open_to_everyone=True)
 
     @classmethod
-    def of(cls, service: Service, settings: Settings, *, open_to_everyone: bool = False) -> Gates:
+    def of(
+        cls,
+        service: Service,
+        settings: Settings,
+        *,
+        open_to_everyone: bool = False,
+        meter: Meter | None = None,
+    ) -> Gates:
         """Return the gates of a server: keys are checked where there are any, readiness is real.
 
         Args:
             service: transcribes what readiness is tried with, once `readiness.start` is called.
             settings: name the key file and the bounds.
             open_to_everyone: ask nobody for a key, whatever the key file holds.
+            meter: counts; None = one of its own.
         """
         probe = Readiness(service, every_s=settings.probe_every_s) if settings.probe_every_s > 0 else None
-        return _gates(settings, probe, open_to_everyone=open_to_everyone)
+        return _gates(settings, probe, meter or Meter(), open_to_everyone=open_to_everyone)
 
 
-def _gates(settings: Settings, readiness: Readiness | None, *, open_to_everyone: bool) -> Gates:
+def _gates(settings: Settings, readiness: Readiness | None, meter: Meter, *, open_to_everyone: bool) -> Gates:
     key_file = keys.key_file(settings)
     usage = Usage(key_file.path.with_name("usage.sqlite3"))
-    meter, admitted = Meter(), admission.admission(settings, usage)
+    admitted = admission.admission(settings, usage)
     return Gates(
         admission=admitted,
         middleware=middleware.guards(settings, key_file, usage, meter, open_to_everyone=open_to_everyone),

@@ -18,7 +18,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,15 @@ class KeyFile:
     A file that turns unreadable closes the door: nobody is let in on what it once said.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, given: str | None = None) -> None:
+        """Name the file.
+
+        Args:
+            path: where it is; what keys have used of their limits is kept beside it.
+            given: its content, which then never changes; no file is read.
+        """
         self.path = path
+        self._given = given
         self._lock = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._keys: dict[str, Key] = {}
@@ -80,7 +87,7 @@ class KeyFile:
         Raises:
             BadOption: the file is not one of ours.
         """
-        return tuple(_read(self.path).values())
+        return tuple(self._read().values())
 
     def check(self, text: str | None, scope: str, now: float) -> Key:
         """Return the key that `text` is, when it covers `scope`.
@@ -131,12 +138,14 @@ class KeyFile:
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Key]]:
         """Hold the file alone, and write it whole or not at all."""
+        if self._given is not None:
+            raise BadOption("the keys are given by WHISPER_LAMBDA_KEYS: change that")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
-                keys = _read(self.path)
+                keys = self._read()
                 yield keys
                 _write(self.path, keys.values())
             finally:
@@ -144,8 +153,20 @@ class KeyFile:
         except OSError as cause:
             raise StorageFull(f"{self.path} cannot be written: {cause.strerror}") from cause
 
+    def _read(self) -> dict[str, Key]:
+        if self._given is not None:
+            return _parsed(self._given, "WHISPER_LAMBDA_KEYS")
+        try:
+            return _parsed(self.path.read_text(encoding="utf-8"), str(self.path))
+        except FileNotFoundError:
+            return {}
+
     def _refresh(self) -> None:
         with self._lock:
+            if self._given is not None:
+                self._demanded = True
+                self._keys = self._keys or self._read()
+                return
             try:
                 at = self.path.stat()
                 seen = (at.st_ino, at.st_mtime_ns, at.st_size)
@@ -159,7 +180,7 @@ class KeyFile:
             if seen == self._seen:
                 return
             try:
-                self._keys = _read(self.path)
+                self._keys = self._read()
                 self._seen = seen
             except (BadOption, OSError) as cause:
                 self._close_door(str(cause))
@@ -172,8 +193,17 @@ class KeyFile:
 
 
 def key_file(settings: Settings) -> KeyFile:
-    """Return the key file these settings name."""
-    return KeyFile(settings.keys_file or settings.home / "keys.json")
+    """Return the key file these settings name, or the one they hold."""
+    return KeyFile(settings.keys_file or settings.home / "keys.json", settings.keys)
+
+
+def exported(keys: Iterable[Key]) -> str:
+    """Return a key file's content in one line, for WHISPER_LAMBDA_KEYS: what is as usual is left out."""
+    kept = [{k: v for k, v in asdict(key).items() if v != _USUAL.get(k, ...)} for key in keys]
+    return json.dumps({"version": 1, "keys": kept}, separators=(",", ":"))
+
+
+_USUAL: dict[str, Any] = {f.name: f.default for f in fields(Key) if f.default is not MISSING}
 
 
 def new_key(
@@ -215,16 +245,12 @@ def new_key(
     )
 
 
-def _read(path: Path) -> dict[str, Key]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
+def _parsed(text: str, name: str) -> dict[str, Key]:
     try:
         kept: list[dict[str, Any]] = json.loads(text)["keys"]
-        keys = [Key(**{**k, "scopes": tuple(k["scopes"])}) for k in kept]
+        keys = [Key(**{**k, "scopes": tuple(k.get("scopes", DEFAULT_SCOPES))}) for k in kept]
     except (ValueError, KeyError, TypeError) as cause:
-        raise BadOption(f"{path} is not a key file; restore it, or move it away and make new keys") from cause
+        raise BadOption(f"{name} is not a key file; restore it, or move it away and make new keys") from cause
     return {key.id: key for key in sorted(keys, key=lambda k: k.created)}
 
 

@@ -1,1 +1,0 @@
-"""The ports on real technologies, one a file. Only bootstrap.py names them."""
