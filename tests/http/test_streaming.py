@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
@@ -83,7 +84,28 @@ def test_a_failure_in_mid_stream_raises() -> None:
     assert failed.value.code == "engine_failed"
 
 
-@pytest.mark.parametrize("wanted", ["srt", "vtt", "verbose_json"])
+def test_verbose_json_streams_its_place_and_ends_with_every_word(http: httpx2.Client) -> None:
+    form = {
+        "stream": "true",
+        "response_format": "verbose_json",
+        "timestamp_granularities[]": ["word", "segment"],
+    }
+    answer = http.post("/v1/audio/transcriptions", data=form, files={"file": wav(60)})
+    plain = http.post(
+        "/v1/audio/transcriptions", data=form | {"stream": "false"}, files={"file": wav(60)}
+    ).json()
+
+    events = [json.loads(line[5:]) for line in answer.text.splitlines() if line.startswith("data:")]
+    deltas, done = events[:-1], events[-1]
+    assert len(deltas) >= 2
+    assert all(d["x_start"] < d["x_end"] <= d["x_duration"] == 60.0 for d in deltas)
+    assert done["type"] == "transcript.text.done"
+    assert done["words"] == plain["words"]
+    assert done["segments"] == plain["segments"]
+    assert "".join(w["x_text"] for w in done["words"]) == "".join(s["text"] for s in done["segments"])
+
+
+@pytest.mark.parametrize("wanted", ["srt", "vtt"])
 def test_formats_that_cannot_grow_are_refused(http: httpx2.Client, wanted: str) -> None:
     answer = http.post(
         "/v1/audio/transcriptions", data={"stream": "true", "response_format": wanted}, files={"file": wav()}

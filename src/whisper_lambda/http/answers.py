@@ -68,10 +68,16 @@ def to_logprobs(segment: Segment) -> list[Json]:
 
 
 def to_verbose_json(transcript: Transcript, bill: Receipt, granularities: Sequence[str] = ()) -> Json:
-    """Return the API's `verbose_json`: words without punctuation, segments unless only words are wanted."""
+    """Return the API's `verbose_json`: words without punctuation, segments unless only words are wanted.
+
+    `x_text` is the word as the model wrote it: put together they are their segments' text.
+    """
     wire = documents.to_verbose_json(transcript)
     if "words" in wire:
-        wire["words"] = [{**word, "word": bare(word["word"])} for word in wire["words"]]
+        wire["words"] = [
+            {**word, "word": bare(word["word"]), "x_text": written.text}
+            for word, written in zip(wire["words"], transcript.words, strict=True)
+        ]
     if "word" in granularities:
         wire.setdefault("words", [])
     else:

@@ -7,10 +7,11 @@ from fastapi import FastAPI
 import whisper_lambda
 from whisper_lambda.bootstrap import Service
 from whisper_lambda.config import Settings
-from whisper_lambda.http import asr, envelope, founding, openai, reference
+from whisper_lambda.http import asr, envelope, founding, openai, peaks, reference
 from whisper_lambda.http.fetch import Network
 from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.house import House
+from whisper_lambda.http.page import routes as page
 
 
 def create_app(
@@ -38,6 +39,8 @@ def create_app(
     app.include_router(founding.router(house))
     app.include_router(openai.router(house))
     app.include_router(asr.router(house))
+    app.include_router(peaks.router(house))
+    app.include_router(page.router(house))
     for router in gates.routers:
         app.include_router(router)
     reference.describe(app)

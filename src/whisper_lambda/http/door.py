@@ -22,6 +22,7 @@ READ_TIMEOUT = b"x-stainless-read-timeout"  # the OpenAI SDKs say how long they 
 
 # What needs no key, and what needs another scope than "transcribe". Prefixes of paths.
 OPEN = ("/health/live", "/health/ready")
+PAGE = "/page/"  # files that are the same for everybody; what the page then asks for needs a key
 SCOPES = {"/metrics": "metrics", "/jobs": "jobs", "/v1/jobs": "jobs", "/admin": "admin"}
 
 
@@ -47,7 +48,7 @@ class KeyGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        if scope["type"] != "http" or (scope["path"] in OPEN and scope["method"] in {"GET", "HEAD"}):
+        if scope["type"] != "http" or (scope["method"] in {"GET", "HEAD"} and _open(scope["path"])):
             await self.app(scope, receive, send)
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
@@ -124,6 +125,10 @@ def _key_text(headers: Mapping[bytes, bytes]) -> str | None:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return headers.get(b"x-api-key", b"").decode("latin-1").strip() or None
+
+
+def _open(path: str) -> bool:
+    return path == "/" or path in OPEN or path.startswith(PAGE)
 
 
 def _scope_of(path: str) -> str:

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from whisper_lambda.errors import BadOption
 from whisper_lambda.http import parameters
-from whisper_lambda.http.answers import answer, to_json
+from whisper_lambda.http.answers import answer, to_json, to_verbose_json
 from whisper_lambda.http.asking import facts
 from whisper_lambda.http.detecting import detected
 from whisper_lambda.http.fields import Field, blamed, schema
@@ -120,7 +120,7 @@ async def _transcription(
         wish = parameters.wish(values, times, wanted, **more)
         facts(request.scope)["format"] = wanted
         if values.get("stream"):
-            return EventStream(_events(house, request, upload, wish, wanted, open_until_sent.pop_all()))
+            return EventStream(_events(house, request, upload, wish, open_until_sent.pop_all()))
         heard, bill = await house.heard(request, upload, wish)
         write = partial(
             answer,
@@ -135,14 +135,20 @@ async def _transcription(
 
 
 def _events(
-    house: House, request: Request, upload: Upload, wish: Wish, wanted: str, until_sent: AsyncExitStack
+    house: House, request: Request, upload: Upload, wish: Wish, until_sent: AsyncExitStack
 ) -> Callable[[Emit], Awaitable[None]]:
+    wanted, logprobs = upload.values.get("response_format", "json"), "include" in upload.values
+
     async def produce(emit: Emit) -> None:
         async with until_sent:
-            logprobs = "include" in upload.values
-            teller = Teller(emit, diarized=wanted == parameters.DIARIZED, logprobs=logprobs)
+            teller = Teller(emit, told_as=wanted, logprobs=logprobs)
             heard, bill = await house.heard(request, upload, wish, tell=teller)
-            done = to_json(told(heard.transcript, upload.values), bill, logprobs=logprobs)
+            transcript = told(heard.transcript, upload.values)
+            if wanted == "verbose_json":
+                granularities = upload.values.get("timestamp_granularities", [])
+                done = await anyio.to_thread.run_sync(to_verbose_json, transcript, bill, granularities)
+            else:
+                done = to_json(transcript, bill, logprobs=logprobs)
             del done["usage"]  # the SDK knows only the form in tokens here
             await emit(to_event({"type": "transcript.text.done"} | done))
 

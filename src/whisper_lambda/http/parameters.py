@@ -28,7 +28,7 @@ OPENAI_MODELS = (
 )
 DIARIZED = "diarized_json"
 FORMATS = (*formats.FORMATS, *formats.ALIASES, DIARIZED)
-STREAMED = ("json", "text", DIARIZED)
+STREAMED = ("json", "text", "verbose_json", DIARIZED)
 LONGEST_USER = 128  # characters
 MOST_SPEAKERS = 8
 _STRATEGY = MappingProxyType(
@@ -115,12 +115,7 @@ def transcriptions(service: Service) -> list[Field]:
         Field("language", language(), "ISO 639-1 code; absent = detected"),
         Field("languages", language(), "candidates for detection", many=True),
         Field("keywords", keywords(), "words to favour", many=True),
-        Field(
-            "timestamp_granularities",
-            choice(("word", "segment")),
-            "times wanted in verbose_json; segment if absent",
-            many=True,
-        ),
+        _granularities(),
         Field("include", choice(("logprobs",)), "logprobs: every token's log-probability (json)", many=True),
         Field("chunking_strategy", strategy(), "auto, or server_vad: cut at pauses of speech"),
         *(
@@ -129,14 +124,36 @@ def transcriptions(service: Service) -> list[Field]:
         ),
         Field("known_speaker_names", text(64), "speakers by channel, left first (diarized_json)", many=True),
         Field("known_speaker_references", text(), "refused: voices are not recognised here", many=True),
-        Field("stream", boolean(), "answer with events while the recording is heard"),
+        _stream(),
+        _by_channel(),
         Field("multilingual", boolean(), "ours: detect the language of every chunk"),
     ]
 
 
+def _stream() -> Field:
+    return Field("stream", boolean(), "answer with events while the recording is heard")
+
+
+def _by_channel() -> Field:
+    return Field("by_channel", boolean(), f"ours: one speaker a channel, in formats beside {DIARIZED} too")
+
+
+def _granularities() -> Field:
+    kind = choice(("word", "segment"))
+    return Field(
+        "timestamp_granularities", kind, "times wanted in verbose_json; segment if absent", many=True
+    )
+
+
 def translations(service: Service) -> list[Field]:
     """Return the fields of POST /v1/audio/translations."""
-    return [*shared(service), Field("language", language(), "ours: the language spoken; absent = detected")]
+    return [
+        *shared(service),
+        Field("language", language(), "ours: the language spoken; absent = detected"),
+        _granularities(),
+        _stream(),
+        _by_channel(),
+    ]
 
 
 def detections(service: Service) -> list[Field]:
@@ -205,11 +222,15 @@ def speakers(values: Mapping[str, Any], wanted: str) -> tuple[str, ...]:
             "Send known_speaker_names alone, in the channels' order"
         )
     names = tuple(values.get("known_speaker_names", ()))
-    if names and wanted != DIARIZED:
-        raise BadOption(f"known_speaker_names needs response_format={DIARIZED}")
+    if names and not _apart(values, wanted):
+        raise BadOption(f"known_speaker_names needs response_format={DIARIZED}, or by_channel")
     if len(names) > MOST_SPEAKERS or len(set(names)) < len(names):
         raise BadOption(f"known_speaker_names: at most {MOST_SPEAKERS} names, each once")
     return names
+
+
+def _apart(values: Mapping[str, Any], wanted: str) -> bool:
+    return wanted == DIARIZED or bool(values.get("by_channel"))
 
 
 def wish(values: Mapping[str, Any], times: Times, wanted: str, **more: Any) -> Wish:  # noqa: ANN401
@@ -221,7 +242,7 @@ def wish(values: Mapping[str, Any], times: Times, wanted: str, **more: Any) -> W
     return Wish(
         options=options(values, times, **more),
         model=values.get("model"),
-        by_channel=wanted == DIARIZED,
+        by_channel=_apart(values, wanted),
         speakers=speakers(values, wanted),
     )
 

@@ -20,6 +20,7 @@ from whisper_lambda.errors import ClientGone, WhisperLambdaError
 from whisper_lambda.http import envelope
 from whisper_lambda.http.answers import segment_event, to_logprobs
 from whisper_lambda.http.listening import Event
+from whisper_lambda.http.parameters import DIARIZED
 from whisper_lambda.types import Segment
 
 SLOW_READER_S = 30.0  # a client that takes none of its events for so long is given up
@@ -86,18 +87,27 @@ class EventStream(Response):
 
 
 class Teller:
-    """Turns the line's events, in the line's thread, into the stream's, in the event loop."""
+    """Turns the line's events, in the line's thread, into the stream's, in the event loop.
 
-    def __init__(self, emit: Emit, *, diarized: bool, logprobs: bool) -> None:
+    Args:
+        emit: sends.
+        told_as: the format; `verbose_json` tells of each delta where it lies in how long a recording.
+        logprobs: send every token's score.
+    """
+
+    def __init__(self, emit: Emit, *, told_as: str, logprobs: bool) -> None:
         self._emit = emit
-        self._diarized = diarized
+        self._diarized = told_as == DIARIZED
+        self._placed = told_as == "verbose_json"
         self._logprobs = logprobs
         self._deltas = Deltas()
         self._count = 0
+        self._duration_s = 0.0
 
     def __call__(self, event: Event) -> None:
         """Send what the event says."""
         if not isinstance(event, Segment):
+            self._duration_s = event.duration
             self._send(b": the recording is being heard\n\n")  # starts the answer; clients skip comments
             return
         if delta := self._deltas.add(event.text):
@@ -106,6 +116,9 @@ class Teller:
                 wire["segment_id"] = f"seg_{self._count}"
             if self._logprobs:
                 wire["logprobs"] = to_logprobs(event)
+            if self._placed:
+                wire |= {"x_start": round(event.start, 3), "x_end": round(event.end, 3)}
+                wire["x_duration"] = round(self._duration_s, 3)
             self._send(to_event(wire))
         if self._diarized:
             self._send(to_event(segment_event(self._count, event)))

@@ -1,0 +1,101 @@
+"""GET / and the files below /page: open to everyone who may reach the server, and of no use without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+import whisper_lambda
+from whisper_lambda.errors import NoSuchRoute
+from whisper_lambda.http.house import House
+from whisper_lambda.http.page.files import PageFile, page_files
+from whisper_lambda.models import catalogue
+
+# What the page may do in a browser. No script and no style but the files here, nothing from and to
+# other sites, in nobody's frame; strings never become markup (require-trusted-types-for).
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "font-src 'none'",
+        "connect-src 'self'",
+        "media-src 'self' blob:",
+        "worker-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+HEADERS: Mapping[str, str] = MappingProxyType(
+    {
+        "Content-Security-Policy": POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "microphone=(self), screen-wake-lock=(self), camera=(), geolocation=(), payment=()",
+    }
+)
+FOR_EVER = "public, max-age=31536000, immutable"
+ASK_EACH_TIME = "no-cache"
+
+
+def router(house: House) -> APIRouter:
+    """Return the page's routes. They hear nothing and hold nothing: the page uses the API like anybody."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.api_route("/", methods=["GET", "HEAD"])
+    async def index(request: Request) -> Response:
+        files = page_files()
+        return _sent(request, files.index, files.version, ASK_EACH_TIME)
+
+    @routes.get("/page/facts")
+    async def facts_of_this_server(request: Request) -> Response:
+        return JSONResponse(_facts(house, request), headers={**HEADERS, "Cache-Control": "no-store"})
+
+    @routes.api_route("/page/{version}/{name}", methods=["GET", "HEAD"])
+    async def file(request: Request, version: str, name: str) -> Response:
+        files = page_files()
+        if version != files.version or name not in files.named:
+            raise NoSuchRoute("this is no file of the page as it is now: load it again")
+        return _sent(request, files.named[name], version, FOR_EVER)
+
+    return routes
+
+
+def _sent(request: Request, file: PageFile, version: str, keep: str) -> Response:
+    tag = f'"{version}"'
+    headers = {**HEADERS, "Cache-Control": keep, "ETag": tag, "Vary": "Accept-Encoding"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    body = file.body
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        body, headers["Content-Encoding"] = file.zipped, "gzip"
+    return Response(body, media_type=file.media_type, headers=headers)
+
+
+def _facts(house: House, request: Request) -> dict[str, object]:
+    """Say what this server can do and how much it takes: what /docs says too, and nothing of its users."""
+    paths = {getattr(route, "path", "") for route in request.app.routes}
+    settings = house.settings
+    return {
+        "version": whisper_lambda.__version__,
+        "model": settings.model,
+        "models": [tier.name for tier in catalogue.TIERS],
+        "max_upload_mb": settings.max_upload_mb,
+        "max_audio_s": settings.max_audio_s,
+        "jobs": "/v1/jobs" in paths,
+        "uploads": "/v1/uploads" in paths,
+        "realtime": "/v1/realtime" in paths,
+        "live": any(path.startswith("/v1/live") for path in paths),
+    }
