@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-model test-aws bench evaluate fuzz lock wheels docs clean
+.PHONY: help run test check test-model test-aws test-page browser bench evaluate fuzz lock wheels docs clean
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -38,8 +38,28 @@ run: $(READY_TO_RUN)  ## set up, fetch and verify the weights, transcribe two re
 	done
 	@test "$(SERVE)" = 0 || { echo; exec $(BIN)/whisper-lambda serve --model base; }
 
-test: $(READY_TO_TEST)  ## set up and run every test that needs no emulator (those: make test-aws)
-	@$(BIN)/python -m pytest -m "not aws"
+test: $(READY_TO_TEST) browser  ## set up and run every test but the long and those of an emulator (make test-page, test-aws)
+	@$(BIN)/python -m pytest -m "not aws and not long"
+
+test-page: $(READY_TO_TEST) browser  ## the page in a browser, the long forms too
+	@$(BIN)/python -m pytest tests/page
+
+# The page's tests drive Debian's Chromium; where it cannot be had they skip, and say so.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "Installing Chromium for the page's tests" && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
+	} >&2 || echo "No Chromium: the page's tests will be skipped" >&2
+
+test-page: $(READY_TO_TEST) browser  ## the page in a browser, the long forms too
+	@LONG=1 $(BIN)/python -m pytest tests/page
+
+# The page's tests drive Debian's Chromium; where it cannot be had they skip, and say so.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "Installing Chromium for the page's tests" && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
+	} >&2 || echo "No Chromium: the page's tests will be skipped" >&2
 
 test-model: $(READY_TO_TEST)  ## only the tests with real weights on real audio
 	@$(BIN)/python -m pytest -m model

@@ -43,7 +43,7 @@ HEADERS: Mapping[str, str] = MappingProxyType(
         "Referrer-Policy": "no-referrer",
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
-        "Permissions-Policy": "microphone=(self), screen-wake-lock=(self), camera=(), geolocation=(), payment=()",
+        "Permissions-Policy": "microphone=(self), screen-wake-lock=(self), camera=(), geolocation=()",
     }
 )
 FOR_EVER = "public, max-age=31536000, immutable"
