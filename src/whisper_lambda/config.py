@@ -26,6 +26,12 @@ class Settings:
         default=None, metadata={"help": "directory for temporary files; unset = the system's"}
     )
     model: str = field(default="small", metadata={"help": "default tier wished for"})
+    ladder: tuple[str, ...] = field(
+        default=("tiny.en", "base"),
+        metadata={
+            "help": "tiers of the model `auto`, cheapest first: each hears what the one before it doubts"
+        },
+    )
     model_dir: Path | None = field(
         default=None, metadata={"help": "folder of model folders (one per tier) to look in first"}
     )

@@ -189,7 +189,7 @@ class ModelChoice:
 
     requested: str
     served: str
-    reason: str = ""  # empty when served == requested
+    reason: str = ""  # empty when served == requested, or all the tiers of `auto` could be had
 
 
 @dataclass(frozen=True, slots=True)

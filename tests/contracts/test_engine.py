@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import get_args
 
@@ -17,14 +17,23 @@ from weights import loaded
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import BadOption, EngineFailed, UnknownLanguage
 from whisper_lambda.languages import LANGUAGES
+from whisper_lambda.models.cascade import Cascade, Step
 from whisper_lambda.ports import Engine
 from whisper_lambda.types import MAX_CHUNK_S, SAMPLE_RATE, Chunk, Options, Samples, Times
 
 REAL = pytest.param(lambda: loaded("base"), id="ctranslate2", marks=pytest.mark.model)
+CASCADE = pytest.param(lambda: cascaded("tiny.en", "base"), id="cascade", marks=pytest.mark.model)
 FAKE = pytest.param(lambda: nullcontext(FakeEngine()), id="fake")
 
 
-@pytest.fixture(scope="module", params=[REAL, FAKE])
+@contextmanager
+def cascaded(*tiers: str) -> Iterator[Engine]:
+    """Put real engines together; the language of most of these tests is one the first does not know."""
+    with ExitStack() as held:
+        yield Cascade([Step(name, held.enter_context(loaded(name))) for name in tiers])
+
+
+@pytest.fixture(scope="module", params=[REAL, CASCADE, FAKE])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     opened: Callable[[], AbstractContextManager[Engine]] = request.param
     with opened() as engine:

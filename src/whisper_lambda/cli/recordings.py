@@ -148,7 +148,7 @@ def _remarks(transcript: Transcript, *, verbose: bool) -> Iterator[str]:
 
 
 def _tell_choice(run: Run, choice: ModelChoice) -> None:
-    if choice.requested == choice.served:
+    if not choice.reason:
         return
     line = f"model: {choice.served} answers for {choice.requested}: {choice.reason}"
     if line not in run.told and not run.quiet:

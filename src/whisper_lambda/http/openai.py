@@ -25,6 +25,7 @@ from whisper_lambda.http.streaming import Emit, EventStream, Teller, to_event
 from whisper_lambda.http.upload import Upload
 from whisper_lambda.languages import to_name
 from whisper_lambda.models import catalogue
+from whisper_lambda.models.cascade import AUTO
 from whisper_lambda.types import Transcript
 
 RELEASED = 1_700_000_000  # `created` of every model: the API wants a number, the tiers have no date
@@ -182,7 +183,7 @@ def _granularities(values: Mapping[str, Any], wanted: str) -> list[str]:
 def _names(house: House) -> list[str]:
     """Return every name a request may give, what is asked for most first."""
     tiers = [tier.name for tier in catalogue.TIERS]
-    return list(dict.fromkeys((*parameters.OPENAI_MODELS, *house.settings.aliases, *tiers)))
+    return list(dict.fromkeys((*parameters.OPENAI_MODELS, *house.settings.aliases, AUTO, *tiers)))
 
 
 def _model(name: str) -> dict[str, Any]:

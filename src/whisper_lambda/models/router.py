@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,7 @@ from typing import TypeVar
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import ModelCorrupt, ModelUnavailable, StorageFull, UnknownModel
 from whisper_lambda.models import catalogue
+from whisper_lambda.models.cascade import AUTO, Cascade, Step
 from whisper_lambda.models.catalogue import Tier
 from whisper_lambda.models.sources import Progress, quiet
 from whisper_lambda.models.store import Installed, Store, verify
@@ -70,6 +71,8 @@ class Router:
             ModelUnavailable: neither it nor any tier that may stand in for it can be had.
             ModelCorrupt: it is on this disk, but its manifest cannot be believed.
         """
+        if rungs := self._ladder(model):
+            return _together([self.choose(rung) for rung in rungs])
         return self._first(self._meant(model), self._place)[1]
 
     def check(self, model: str) -> None:
@@ -78,7 +81,8 @@ class Router:
         Raises:
             UnknownModel: no such tier or alias.
         """
-        self._meant(model)
+        for name in self._ladder(model) or (model,):
+            self._meant(name)
 
     @contextmanager
     def engine(self, model: str | None = None) -> Iterator[tuple[Engine, ModelChoice]]:
@@ -90,6 +94,12 @@ class Router:
             ModelCorrupt: the weights on this disk are not those that were installed.
             EngineFailed: the weights would not load.
         """
+        if rungs := self._ladder(model):
+            with ExitStack() as held:
+                taken = [held.enter_context(self.engine(rung)) for rung in rungs]
+                steps = {choice.served: Step(choice.served, engine) for engine, choice in taken}
+                yield Cascade(tuple(steps.values())), _together([choice for _, choice in taken])
+            return
         slot, choice = self._first(self._meant(model), self._take)
         try:
             yield slot.engine.result(), choice
@@ -109,6 +119,26 @@ class Router:
             idle = [slot for slot in self._slots.values() if not slot.users]
             self._slots.clear()
         _free(idle)
+
+    def _ladder(self, model: str | None) -> tuple[str, ...]:
+        """Return the rungs where `auto` is meant, directly or by way of aliases; else nothing.
+
+        Raises:
+            UnknownModel: the settings' ladder is empty, or a rung of it is the ladder again.
+        """
+        if not self._means_auto(model or "default"):
+            return ()
+        rungs = self._settings.ladder
+        if not rungs or any(self._means_auto(rung) for rung in rungs):
+            raise UnknownModel(f"the ladder of {AUTO} names tiers, not {', '.join(rungs) or 'nothing'}")
+        return rungs
+
+    def _means_auto(self, name: str) -> bool:
+        for _ in range(_LONGEST_ALIAS_CHAIN):
+            if name == AUTO:
+                return True
+            name = self._settings.model if name == "default" else self._settings.aliases.get(name, name)
+        return False
 
     def _meant(self, model: str | None) -> Tier | Path:
         """Return the tier meant, or the folder of the operator's.
@@ -245,6 +275,13 @@ class Router:
                 total -= _memory_bytes(loaded[key])
                 leaving.append(self._slots.pop(key))
             return leaving
+
+
+def _together(choices: list[ModelChoice]) -> ModelChoice:
+    """Return the choice for a cascade of these: it serves all of them, and tells of every stand-in."""
+    served = "+".join(dict.fromkeys(choice.served for choice in choices))
+    reasons = [f"{c.served} answers for {c.requested}: {c.reason}" for c in choices if c.reason]
+    return ModelChoice(AUTO, served, "; ".join(reasons))
 
 
 def _key(wanted: Tier | Path) -> str:

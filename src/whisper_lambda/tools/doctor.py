@@ -238,7 +238,7 @@ def _weights(settings: Settings) -> Iterator[Finding]:
             )
     with _opened(settings) as service:
         choice = service.router.choose()
-    if choice.requested == choice.served:
+    if not choice.reason:
         yield Finding("model", "ok", f"{choice.served} answers")
     else:
         todo = f"to wish for it: {PREFIX}MODEL={choice.served}"
@@ -287,8 +287,9 @@ def _decode(settings: Settings) -> Finding:
     """Let the model that would answer hear one second, if it is on this disk."""
     with _opened(settings) as service:
         choice = service.router.choose()
-        if service.router.store.find(choice.served) is None:
-            todo = f"fetch them ahead of need: whisper-lambda models pull {choice.served}"
+        missing = [name for name in choice.served.split("+") if service.router.store.find(name) is None]
+        if missing:
+            todo = f"fetch them ahead of need: whisper-lambda models pull {' '.join(missing)}"
             return Finding("decode", "warn", f"the weights of {choice.served} are not on this disk yet", todo)
         started = time.perf_counter()
         with service.router.engine() as (engine, _):

@@ -24,6 +24,10 @@ class LoadedEngine:
     memory_bytes: int
     closed: bool = False
 
+    @property
+    def version(self) -> str:
+        return self.text
+
     def close(self) -> None:
         self.closed = True
 
@@ -380,3 +384,51 @@ def test_a_corrupt_model_is_refused_and_not_replaced_in_silence(having, operator
 
     with pytest.raises(ModelCorrupt, match=r"model\.bin"):
         served(router)
+
+
+def steps(router, model="auto") -> tuple[list[str], ModelChoice]:
+    with router.engine(model) as (engine, choice):
+        return engine.version.split(": ")[1].split(" > "), choice
+
+
+def test_auto_is_a_cascade_of_the_settings_tiers(having):
+    router = having("tiny.en", "base", "small")
+
+    assert steps(router) == (["tiny.en", "base"], ModelChoice("auto", "tiny.en+base"))
+    assert router.choose("auto") == ModelChoice("auto", "tiny.en+base")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"model": "auto"}, {"aliases": {"cheap": "auto"}}, {"aliases": {"cheap": "a", "a": "auto"}}]
+)
+def test_auto_may_be_the_default_or_an_alias(having, changes):
+    router = having("tiny", "base", ladder=("tiny", "base"), **changes)
+
+    assert steps(router, None if "model" in changes else "cheap")[1].served == "tiny+base"
+
+
+def test_a_rung_that_cannot_be_had_is_stood_in_for_and_told(having):
+    heard_by, choice = steps(having("tiny", "base", ladder=("tiny", "medium")))
+
+    assert heard_by == ["tiny", "base"]
+    assert choice.served == "tiny+base"
+    assert choice.reason.startswith("base answers for medium: ")
+
+
+def test_rungs_that_come_to_one_tier_are_one(having, load):
+    heard_by, choice = steps(having("base", ladder=("base", "small")))
+
+    assert (heard_by, choice.served, load.loaded) == (["base"], "base", ["base"])
+
+
+@pytest.mark.parametrize("ladder", [("tiny.en", "auto"), ("tiny.en", "again"), ()])
+def test_a_ladder_that_leads_to_itself_or_nowhere_is_refused(having, ladder):
+    router = having("tiny.en", ladder=ladder, aliases={"again": "auto"})
+
+    with pytest.raises(UnknownModel, match="the ladder of auto"):
+        router.check("auto")
+
+
+def test_a_misspelt_rung_is_refused_when_it_is_checked(having):
+    with pytest.raises(UnknownModel, match="bass"):
+        having("tiny.en", ladder=("tiny.en", "bass")).check("auto")
