@@ -143,6 +143,39 @@ class Settings:
         default=600.0,
         metadata={"help": "a request that could not be answered within this is refused at once"},
     )
+    jobs_database: str | None = field(
+        default=None,
+        metadata={"help": "where jobs are kept: postgresql://...; unset = SQLite in home/jobs"},
+    )
+    jobs_objects: Path | None = field(
+        default=None,
+        metadata={"help": "directory of recordings and results, shared by all workers; unset = home/objects"},
+    )
+    jobs_at_once: int = field(
+        default=0,
+        metadata={
+            "help": "chunks of jobs heard at once; 0 = `serve` leaves one core free, `worker` takes all"
+        },
+    )
+    jobs_tenant_at_once: int = field(
+        default=0,
+        metadata={"help": "of those, most of one tenant on one worker; 0 = no limit but fair turns"},
+    )
+    jobs_tenant_most: int = field(
+        default=1000, metadata={"help": "most jobs of one tenant waiting or under way"}
+    )
+    jobs_keep_s: float = field(
+        default=7 * 86_400.0, metadata={"help": "a job and its transcript are removed so long after its end"}
+    )
+    jobs_lease_s: float = field(
+        default=30.0,
+        metadata={"help": "a worker silent for so long is taken for dead, its work done by others"},
+    )
+    jobs_poll_s: float = field(default=0.2, metadata={"help": "how often a worker looks for work"})
+    webhooks_private: bool = field(
+        default=False,
+        metadata={"help": "may webhooks go to http and to private addresses, e.g. a program on this machine"},
+    )
     drain_s: float = field(
         default=30.0, metadata={"help": "after SIGTERM requests under way may take this long"}
     )

@@ -30,6 +30,10 @@
     - NotSeparable         speakers cannot be told apart: the recording has one channel
     - FetchRefused         the recording's address may not be or could not be fetched
     - BadResume            the resume token is not ours, has expired or is of another recording
+    - NoSuchUpload         the tenant has no such upload, or it is not complete, or it is gone
+    - TicketRefused        the upload's address is forged, altered, expired or another tenant's
+    - UploadConflict       the upload is complete, is being sent already, or goes on at another byte
+    - UploadMismatch       what came is not what was announced: its size, type or sha256
     - NoSuchRoute          there is nothing at this path
     - NoSuchJob            there is no such job, or it is another's
     - JobNotFinished       the job's result is not there yet
@@ -44,6 +48,8 @@
     - ModelCorrupt         a weights file is not the one its checksum names
     - StorageFull          no room for weights, cache or results
     - PoisonChunk          a passage of a job could not be transcribed, however often it was tried
+    - StorageFailed        a store or database does not answer, is locked or refuses us
+    - ObjectMissing        a store does not have what we once put there
     - Overloaded           more is waiting than can be done soon
       . CannotFinishInTime the answer would come after the client has stopped waiting
       . ShuttingDown       the server is finishing what it has and takes nothing new
@@ -262,6 +268,33 @@ class BadResume(ClientError):
     code = "bad_resume_token"
 
 
+class NoSuchUpload(ClientError):
+    """There is no such upload of this tenant, it is not complete yet, or its time is over."""
+
+    code = "upload_not_found"
+    status = 404
+
+
+class TicketRefused(ClientError):
+    """The address to send the upload to was forged or altered, has expired, or is another tenant's."""
+
+    code = "upload_ticket_refused"
+    status = 403
+
+
+class UploadConflict(ClientError):
+    """The upload is complete, is being sent by another request, or goes on at another byte."""
+
+    code = "upload_conflict"
+    status = 409
+
+
+class UploadMismatch(ClientError):
+    """What was sent is not what was announced: its size, its type or its sha256."""
+
+    code = "upload_mismatch"
+
+
 class NoSuchRoute(ClientError):
     """There is nothing at this path."""
 
@@ -353,6 +386,19 @@ class PoisonChunk(ServerError):
     """A passage of the job could not be transcribed in several tries; the rest of it was."""
 
     code = "poison_chunk"
+
+
+class StorageFailed(ServerError):
+    """A store or database does not answer, is locked, or refuses us; later it may work."""
+
+    code = "storage_failed"
+    status = 503
+
+
+class ObjectMissing(ServerError):
+    """A store does not have what was once put there: it was deleted, or its time was over."""
+
+    code = "object_missing"
 
 
 class Overloaded(ServerError):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from whisper_lambda.types import ChunkResult, ModelChoice, Options
+from whisper_lambda.errors import ClientError, WhisperLambdaError
+from whisper_lambda.types import ChunkResult, Dropped, ModelChoice, Options, Timings
 
 State = Literal["queued", "running", "completed", "failed", "cancelled"]
 LIVE: frozenset[State] = frozenset({"queued", "running"})  # whatever is not has ended for good
@@ -24,6 +25,14 @@ class Failure:
     code: str
     type: str = "server_error"
     param: str | None = None
+
+    @classmethod
+    def of(cls, cause: Exception) -> Self:
+        """Return an exception as a job tells it; an unexpected one by its kind: its text may hold words."""
+        if isinstance(cause, WhisperLambdaError):
+            kind = "invalid_request_error" if isinstance(cause, ClientError) else "server_error"
+            return cls(str(cause), cause.code, kind, cause.param)
+        return cls(f"an unexpected {type(cause).__name__}", WhisperLambdaError.code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +85,29 @@ class ChunkDone:
     """What became of one chunk."""
 
     index: int
+    start: float  # seconds into the recording
     duration: float  # seconds of audio
     result: ChunkResult | None  # None: it failed
     error: Failure | None = None
     spent_s: float = 0.0  # the engine's time
     channel: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """The plan of a recording, or of one of its channels, without the audio."""
+
+    options: Options  # `language` settled, unless multilingual
+    duration: float
+    chunks: int
+    language_probability: float = 1.0
+    dropped: tuple[Dropped, ...] = ()
+    warnings: tuple[str, ...] = ()
+    timings: Timings = field(default_factory=Timings)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSheet:
+    """What the merge needs of the plan."""
+
+    voices: tuple[Voice, ...]  # one; or one a channel

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, BinaryIO, Protocol
 
 from whisper_lambda.job import ChunkDone, Job, State
-from whisper_lambda.types import Chunk, ChunkResult, Continuation, LanguageGuess, Options, Window
+from whisper_lambda.types import (
+    Announced,
+    Chunk,
+    ChunkResult,
+    Continuation,
+    LanguageGuess,
+    Options,
+    Remembered,
+    Stored,
+    Ticket,
+    Window,
+)
 
 
 class Engine(Protocol):
@@ -174,3 +185,136 @@ class Fanout(Protocol):
 
     def close(self) -> None:
         """Begin nothing new, and leave to others what cannot be ended soon."""
+
+
+class SegmentCache(Protocol):
+    """Remembers what chunks said, for each tenant apart. Safe to call from many threads and processes.
+
+    It makes things faster and is never the only place of anything: a `get` or `put` that fails is a
+    miss and a warning in the log, never the request's failure. Tenants are any text; it is not kept
+    in the clear. Values are JSON at rest.
+    """
+
+    def secret(self, tenant: str) -> bytes:
+        """Return the tenant's secret, 32 random bytes, made at first use: keys are HMACs under it.
+
+        Of several processes that ask first at once, all get the same. After `forget` it is another.
+
+        Raises:
+            StorageFailed: it can neither be read nor made (StorageFull: no room); do without the cache.
+        """
+
+    def get(self, tenant: str, key: str) -> Remembered | None:
+        """Return what was put under `key` by this tenant; None when nothing was, or it is too old.
+
+        A result without segments is a result. A damaged entry is None, told to the log and removed.
+
+        Args:
+            tenant: whose.
+            key: 64 hexadecimal digits.
+        """
+
+    def put(self, tenant: str, key: str, value: Remembered) -> None:
+        """Keep `value` under `key`; the last writer wins, readers see one or the other, whole.
+
+        Keeps nothing for a tenant that has no secret: what is still under way when a tenant's data is
+        deleted must not come back.
+        """
+
+    def forget(self, tenant: str) -> int:
+        """Remove the tenant's secret and every entry, leaving none of their bytes; return how many.
+
+        Raises:
+            StorageFailed: something may be left; call it again.
+        """
+
+
+class ObjectStore(Protocol):
+    """Holds recordings and parts of them under keys. Safe to call from many threads and processes.
+
+    A key is parts of a-z, 0-9, `_`, `-` and `.` with `/` between them, e.g. `jobs/3f…/job_1/chunk-0007`; no
+    part starts with a dot. Any other is refused with ValueError: keys never come from a client.
+    """
+
+    def put(self, key: str, content: bytes | BinaryIO, *, max_bytes: int | None = None) -> Stored:
+        """Keep the content, read to its end piece by piece and never held whole.
+
+        Readers see the object from before or this one, whole; after a failure, the one from before.
+
+        Raises:
+            AudioTooLarge: there is more than `max_bytes`.
+            StorageFull: there is no room for it.
+            StorageFailed: the store does not work.
+        """
+
+    def open(self, key: str) -> BinaryIO:
+        """Return the object as a seekable stream at its start; the caller closes it.
+
+        What was opened stays readable to its end though the object is deleted meanwhile.
+
+        Raises:
+            ObjectMissing: there is none.
+            StorageFailed: the store does not work.
+        """
+
+    def size(self, key: str) -> int:
+        """Return the object's size in bytes.
+
+        Raises:
+            ObjectMissing: there is none.
+            StorageFailed: the store does not work.
+        """
+
+    def delete(self, key: str) -> None:
+        """Remove the object, if there is one.
+
+        Raises:
+            StorageFailed: the store does not work.
+        """
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys that start with `prefix`, in order; objects not yet complete are none.
+
+        Raises:
+            StorageFailed: the store does not work.
+        """
+
+    def ticket(
+        self, key: str, *, size_bytes: int, content_type: str, expires_s: float, sha256: str
+    ) -> Ticket:
+        """Return leave for a client to put the object itself, exactly this one.
+
+        Args:
+            key: where it goes.
+            size_bytes: exactly its size.
+            content_type: exactly what the client will send as its type.
+            expires_s: seconds until the ticket is worth nothing.
+            sha256: of its bytes, hexadecimal; "" = not known beforehand.
+        """
+
+
+class Receiver(Protocol):
+    """What an ObjectStore also is where its tickets lead to our own server (S3 receives by itself)."""
+
+    def check(self, key: str, query: str) -> Announced:
+        """Return what a ticket of ours announced, from the query of the address it was sent to.
+
+        Raises:
+            TicketRefused: the query is not one we signed for this key, or it has expired.
+        """
+
+    def received(self, key: str) -> int:
+        """Return how many bytes of the object have come: up to its size, which means it is complete."""
+
+    def receive(self, key: str, announced: Announced, offset: int, content: BinaryIO) -> int:
+        """Append to an object that is not complete; return `received` after it.
+
+        What came before the content ended early, or failed, is kept: the client goes on from there. The
+        last byte makes the object, whole, if it is the one announced.
+
+        Raises:
+            UploadConflict: `offset` is not where it goes on, it is complete, or another is sending it.
+            UploadMismatch: it is larger than announced, or its sha256 another; nothing of it is kept.
+            StorageFull: there is no room for it.
+            StorageFailed: the store does not work.
+        """

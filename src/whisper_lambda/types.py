@@ -183,6 +183,36 @@ class LanguageGuess:
     probability: float  # 0..1, among the candidates
 
 
+Remembered: TypeAlias = ChunkResult | LanguageGuess  # what a cache may hold of a chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What was put into an object store."""
+
+    size_bytes: int
+    sha256: str  # of its bytes, hexadecimal
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Leave to send one object, once, to one address, until it expires."""
+
+    url: str  # absolute; or a path of our own server, to be joined to the address it is reached at
+    method: str = "PUT"
+    headers: tuple[tuple[str, str], ...] = ()  # to be sent with it exactly so
+    expires_at: float = 0.0  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What a ticket says of the object to come."""
+
+    size_bytes: int
+    content_type: str
+    sha256: str = ""  # hexadecimal; "" = not announced
+
+
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
     """Which tier was asked for, which answers, and why they differ."""

@@ -22,6 +22,7 @@ from whisper_lambda.audio.decode import decode
 from whisper_lambda.bootstrap import Hearing, Service, Source, limits
 from whisper_lambda.errors import ClientGone, NotSeparable
 from whisper_lambda.lanes import Lane
+from whisper_lambda.transcript.voices import check_separable, speaker, together
 from whisper_lambda.types import ChunkResult, Decoded, Options, Plan, Segment, Timings, Transcript
 
 T = TypeVar("T")
@@ -71,10 +72,7 @@ def _by_channel(service: Service, source: Source, wish: Wish, tell: Tell) -> Hea
     opened = Stopwatch()
     decoded = _channels(service, source)
     decode_s = opened.seconds()
-    if len(wish.speakers) > len(decoded.channels):
-        raise NotSeparable(
-            f"{len(wish.speakers)} speakers are named and the recording has {len(decoded.channels)} channels"
-        )
+    check_separable(len(decoded.channels), wish.speakers)
     options = wish.options
     with ExitStack() as open_hearings:
         hearings: list[Hearing] = []
@@ -94,7 +92,8 @@ def _by_channel(service: Service, source: Source, wish: Wish, tell: Tell) -> Hea
         listening = Stopwatch()
         done: list[list[ChunkResult]] = [[] for _ in hearings]
         voices = [
-            _said(hearing, _speaker(wish, number), done[number]) for number, hearing in enumerate(hearings)
+            _said(hearing, speaker(wish.speakers, number), done[number])
+            for number, hearing in enumerate(hearings)
         ]
         segments = []
         for segment in heapq.merge(*voices, key=lambda s: s.start):
@@ -102,47 +101,21 @@ def _by_channel(service: Service, source: Source, wish: Wish, tell: Tell) -> Hea
             segments.append(segment)
         spent = replace(spent, engine_s=spent.engine_s + listening.seconds())
         parts = [pipeline.finish(h.plan, d, choice=h.choice) for h, d in zip(hearings, done, strict=True)]
-        return Heard(_together(parts, tuple(segments), decoded, spent), init_s)
+        whole = together(parts, segments, duration=decoded.duration, warnings=decoded.warnings, spent=spent)
+        return Heard(whole, init_s)
 
 
 def _channels(service: Service, source: Source) -> Decoded:
     if not isinstance(source, Path | bytes | FileIO):
         raise NotSeparable("samples without a file have one channel")
-    decoded = decode(source, limits(service.settings), service.decoders, split_channels=True)
-    if len(decoded.channels) < 2:  # noqa: PLR2004
-        raise NotSeparable(
-            "the recording has one channel: speakers are told apart only where each has a channel of their "
-            "own (e.g. a stereo call). Ask for json or verbose_json, or send the channels apart"
-        )
-    return decoded
+    return decode(source, limits(service.settings), service.decoders, split_channels=True)
 
 
-def _speaker(wish: Wish, number: int) -> str:
-    return wish.speakers[number] if number < len(wish.speakers) else chr(ord("A") + number)
-
-
-def _said(hearing: Hearing, speaker: str, done: list[ChunkResult]) -> Iterator[Segment]:
+def _said(hearing: Hearing, name: str, done: list[ChunkResult]) -> Iterator[Segment]:
     for result in hearing.results:
         done.append(result)
         for segment in result.segments:
-            yield replace(segment.shifted(result.start), speaker=speaker)
-
-
-def _together(
-    parts: list[Transcript], segments: tuple[Segment, ...], decoded: Decoded, spent: Timings
-) -> Transcript:
-    first = parts[0]
-    return replace(
-        first,
-        segments=segments,
-        language=next((p.language for p in parts if p.language), ""),
-        duration=decoded.duration,
-        dropped=tuple(sorted((d for p in parts for d in p.dropped), key=lambda d: (d.start, d.end))),
-        warnings=decoded.warnings,
-        chunks=sum(p.chunks for p in parts),
-        cached_chunks=sum(p.cached_chunks for p in parts),
-        timings=replace(spent, total_s=spent.decode_s + spent.vad_s + spent.engine_s),
-    )
+            yield replace(segment.shifted(result.start), speaker=name)
 
 
 class Stopwatch:

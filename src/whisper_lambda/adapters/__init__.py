@@ -1,0 +1,1 @@
+"""The ports on real technologies, one a file. Only bootstrap.py names them."""
