@@ -53,6 +53,7 @@ def pytest_configure() -> None:
     """Forget the operator's settings: a test that needs one sets it."""
     for name in [n for n in os.environ if n.startswith("WHISPER_LAMBDA_")]:
         del os.environ[name]
+    os.environ["WHISPER_LAMBDA_CACHE_MB"] = "0"  # of programs started here: what they say is to be heard now
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

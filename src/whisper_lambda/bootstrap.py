@@ -10,14 +10,18 @@ from io import FileIO
 from pathlib import Path
 from typing import Self
 
-from whisper_lambda import machine, pipeline
+from whisper_lambda import machine, pipeline, tenants
+from whisper_lambda.adapters.sqlite_segments import SqliteSegments
 from whisper_lambda.audio import vad
 from whisper_lambda.audio.decode import Limits, decode
+from whisper_lambda.audio.identity import identity
 from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.config import Settings
 from whisper_lambda.engine.ctranslate2 import Ctranslate2Engine
 from whisper_lambda.models.router import Router
 from whisper_lambda.models.sources import Progress, quiet
+from whisper_lambda.ports import SegmentCache
+from whisper_lambda.recall import NOTHING, Recall
 from whisper_lambda.types import ChunkResult, Decoded, ModelChoice, Options, Plan, Samples, Transcript
 
 Source = Path | bytes | FileIO | Samples | Decoded
@@ -35,10 +39,17 @@ class Hearing:
 class Service:
     """Holds what is expensive to open: loaded models and started decoders. Close it when done."""
 
-    def __init__(self, settings: Settings, router: Router, decoders: DecoderPool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        router: Router,
+        decoders: DecoderPool,
+        cache: SegmentCache | None = None,
+    ) -> None:
         self.settings = settings
         self.router = router
         self.decoders = decoders
+        self.cache = cache
 
     def transcribe(
         self,
@@ -46,6 +57,7 @@ class Service:
         options: Options | None = None,
         *,
         model: str | None = None,
+        tenant: str | None = tenants.LOCAL,
         on_plan: Callable[[Plan, ModelChoice], None] | None = None,
         on_result: Callable[[ChunkResult], None] | None = None,
     ) -> Transcript:
@@ -55,10 +67,11 @@ class Service:
             source: path of a media file, its bytes, float32 samples (n,) mono 16 kHz, or what `decode` gave.
             options: what may change the text; None = the defaults.
             model: tier or alias wished for; None = the settings' default.
+            tenant: whose recording it is; None = nothing of it is remembered, or was.
             on_plan: called once, when the recording is decoded and cut.
             on_result: called for each chunk, in recording order, as it is ready.
         """
-        with self.hear(source, options, model=model) as hearing:
+        with self.hear(source, options, model=model, tenant=tenant) as hearing:
             if on_plan:
                 on_plan(hearing.plan, hearing.choice)
             heard = _told(hearing.results, on_result)
@@ -66,7 +79,12 @@ class Service:
 
     @contextmanager
     def hear(
-        self, source: Source, options: Options | None = None, *, model: str | None = None
+        self,
+        source: Source,
+        options: Options | None = None,
+        *,
+        model: str | None = None,
+        tenant: str | None = tenants.LOCAL,
     ) -> Iterator[Hearing]:
         """Open one recording: planned on entry, decoded as `results` is read, given up on exit."""
         options = options or Options()
@@ -74,8 +92,15 @@ class Service:
         if not self.router.loaded and options.vad != "off":
             threading.Thread(target=vad.warm, name="warm-vad", daemon=True).start()
         with self.router.engine(model) as (engine, choice):
-            plan = pipeline.prepare(lambda: self.decode(source), options, engine=engine)
-            results = pipeline.results(plan, engine=engine)
+            recall = self.recall(tenant)
+            plan = pipeline.prepare(
+                lambda: self.decode(source),
+                options,
+                engine=engine,
+                recall=recall,
+                identity=identity(source) if recall is not NOTHING else None,
+            )
+            results = pipeline.results(plan, engine=engine, recall=recall)
             try:
                 yield Hearing(plan, choice, results)
             finally:
@@ -88,6 +113,12 @@ class Service:
         if isinstance(source, Path | bytes | FileIO):
             return decode(source, limits(self.settings), self.decoders)
         return Decoded(samples=source)
+
+    def recall(self, tenant: str | None) -> Recall:
+        """Return what this tenant's recordings said before, for the time of one; None = nobody's."""
+        if self.cache is None or tenant is None:
+            return NOTHING
+        return Recall(self.cache, tenants.sharing(tenant, self.settings.cache_shared))
 
     def close(self) -> None:
         """Stop the decoding children and free the models."""
@@ -110,7 +141,15 @@ def build(settings: Settings, *, progress: Progress = quiet) -> Service:
     """
     machine.few_arenas(1)  # before the first thread: it would get a heap of its own
     router = Router(settings, lambda installed: Ctranslate2Engine(installed, settings), progress=progress)
-    return Service(settings, router, DecoderPool(settings.decoders, settings.scratch))
+    return Service(settings, router, DecoderPool(settings.decoders, settings.scratch), segments(settings))
+
+
+def segments(settings: Settings) -> SqliteSegments | None:
+    """Return the segment cache; None where the settings want none."""
+    if settings.cache_mb <= 0:
+        return None
+    root, megabyte, day_s = settings.home / "segments", 1_000_000, 86_400.0
+    return SqliteSegments(root, max_bytes=settings.cache_mb * megabyte, max_age_s=settings.cache_days * day_s)
 
 
 def limits(settings: Settings) -> Limits:

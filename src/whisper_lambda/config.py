@@ -118,6 +118,20 @@ class Settings:
         default=None,
         metadata={"help": "JSON of prices that replace or add to the shipped ones (`cost prices`)"},
     )
+    cache_mb: int = field(
+        default=512,
+        metadata={
+            "help": "what recordings said is remembered, for each tenant apart, in up to so many megabytes; "
+            "0 = nothing is"
+        },
+    )
+    cache_days: float = field(default=30.0, metadata={"help": "and for so many days"})
+    cache_shared: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata={
+            "help": "comma-separated tenant=group pairs: tenants of one group share what is remembered"
+        },
+    )
     decoders: int = field(
         default=1,
         metadata={"help": "0 = the decoding process starts with the first file, 1 = ahead of it"},

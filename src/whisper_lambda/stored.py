@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from whisper_lambda.plain import from_plain, to_plain
-from whisper_lambda.types import ChunkResult, LanguageGuess, Remembered
+from whisper_lambda.types import ChunkResult, LanguageGuess, Outline, Remembered
 
-_KINDS = {"chunk": ChunkResult, "language": LanguageGuess}
+_KINDS = {"chunk": ChunkResult, "language": LanguageGuess, "outline": Outline}
 
 
 def to_json(value: Remembered) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 LOCAL = ""  # who asks the command line, the Python API, or a server without keys
 
@@ -18,3 +19,8 @@ def folder(tenant: str) -> str:
 def of_user(user_id: str) -> str:
     """Return the tenant a request without a key speaks for; never the name of a key's tenant."""
     return f"user:{user_id}" if user_id else LOCAL
+
+
+def sharing(tenant: str, groups: Mapping[str, str]) -> str:
+    """Return the tenant whose cache this one uses: its own, unless the operator put it into a group."""
+    return f"group:{groups[tenant]}" if tenant in groups else tenant

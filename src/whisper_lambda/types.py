@@ -183,7 +183,27 @@ class LanguageGuess:
     probability: float  # 0..1, among the candidates
 
 
-Remembered: TypeAlias = ChunkResult | LanguageGuess  # what a cache may hold of a chunk
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a chunk began, and what its result is remembered by."""
+
+    start: float
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """How a recording was cut: with its chunks' results it is the whole answer, without decoding a byte."""
+
+    duration: float
+    chunks: tuple[Mark, ...]
+    language: str | None
+    language_probability: float
+    dropped: tuple[Dropped, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+Remembered: TypeAlias = ChunkResult | LanguageGuess | Outline  # what a cache may hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +278,12 @@ class Plan:
     dropped: tuple[Dropped, ...] = ()
     warnings: tuple[str, ...] = ()
     timings: Timings = field(default_factory=Timings)
+    known: tuple[ChunkResult, ...] = ()  # the whole recording was heard before: then there are no `chunks`
+
+    @property
+    def count(self) -> int:
+        """How many chunks the recording has."""
+        return len(self.chunks) + len(self.known)
 
 
 @dataclass(frozen=True, slots=True)

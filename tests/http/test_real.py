@@ -26,7 +26,7 @@ CLIPS = [FIXTURES / f"{name}.flac" for name in ("es-ss-noservice", "en-ss-noserv
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    with build(replace(Settings(), model="base")) as service:
+    with build(replace(Settings(), model="base", cache_mb=0)) as service:
         try:
             service.transcribe(np.zeros(SAMPLE_RATE, np.float32), Options(language="en"))
         except ModelUnavailable as why:

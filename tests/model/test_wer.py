@@ -26,7 +26,7 @@ MODEL = "base"
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    with build(replace(Settings(), model=MODEL)) as service:
+    with build(replace(Settings(), model=MODEL, cache_mb=0)) as service:
         try:
             service.transcribe(np.zeros(SAMPLE_RATE, np.float32), Options(language="en"))
         except ModelUnavailable as why:

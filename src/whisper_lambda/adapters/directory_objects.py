@@ -256,5 +256,5 @@ def _disk_errors(key: str) -> Iterator[None]:
     except FileNotFoundError as cause:
         raise ObjectMissing(f"there is no object {key}") from cause
     except OSError as cause:
-        full = cause.errno in {errno.ENOSPC, errno.EDQUOT}
+        full = cause.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
         raise (StorageFull if full else StorageFailed)(f"the object store: {cause.strerror}") from cause

@@ -10,6 +10,7 @@ a truncated log see to it that what is deleted is not left in the database file 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -127,7 +128,12 @@ class SqliteSegments:
         path = self._root / name / digest[:2] / digest
         try:
             with _disk_errors():
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                for folder in (
+                    self._root,
+                    self._root / name,
+                    path.parent,
+                ):  # parents=True would not make them private
+                    folder.mkdir(exist_ok=True, mode=0o700)
             with self._index() as index:
                 index.execute("BEGIN IMMEDIATE")
                 # Deleted first, so that the trigger counts the old value out.
@@ -311,6 +317,6 @@ def _disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as cause:
-        full = cause.errno in {28, 122}  # ENOSPC, EDQUOT
+        full = cause.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
         where = f"{cause.filename}: " if cause.filename else ""
         raise (StorageFull if full else StorageFailed)(f"{where}{cause.strerror}") from cause

@@ -32,6 +32,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         ),
         "serve": Command("whisper_lambda.cli.serve", "serve", "Answer over HTTP: our API and OpenAI's."),
         "keys": Command("whisper_lambda.cli.keys", "app", "Make, list and revoke the server's API keys."),
+        "cache": Command(
+            "whisper_lambda.cli.cache", "app", "Show and empty the memory of what recordings said."
+        ),
         "models": Command("whisper_lambda.cli.models", "app", "List, fetch, verify and remove weights."),
         "doctor": Command(
             "whisper_lambda.cli.doctor", "doctor", "Say what this machine can do and what is wrong."

@@ -91,7 +91,7 @@ def _transcribed(
 
     from whisper_lambda.bootstrap import build
 
-    with build(Settings.from_env()) as service:
+    with build(replace(Settings.from_env(), cache_mb=0)) as service:  # what is measured is heard
         if entries:  # the first transcript pays for loading, which no RTF should
             next(iter(listen(entries[:1], lambda p, o: service.transcribe(p, o, model=model), options)))
         for entry in track(entries, "listening", console=Console(stderr=True), transient=True):

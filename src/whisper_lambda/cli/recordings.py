@@ -139,10 +139,11 @@ def _remarks(transcript: Transcript, *, verbose: bool) -> Iterator[str]:
         spans = ", ".join(f"{d.start:.1f}-{d.end:.1f} s ({d.reason})" for d in dropped)
         yield f"left out: {spans}"
     if verbose:
-        t = transcript.timings
+        t, known = transcript.timings, transcript.cached_chunks
+        remembered = f" ({known} remembered)" if known else ""
         yield (
             f"{clock(transcript.duration)} in {t.total_s:.2f} s (decoding {t.decode_s:.2f}, finding voices "
-            f"{t.vad_s:.2f}, words {t.engine_s:.2f}), {transcript.chunks} chunks, "
+            f"{t.vad_s:.2f}, words {t.engine_s:.2f}), {transcript.chunks} chunks{remembered}, "
             f"language {transcript.language or 'none'}"
         )
 

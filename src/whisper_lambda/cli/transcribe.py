@@ -132,6 +132,7 @@ def transcribe(
     batch_size: Annotated[
         int | None, _run("Passages decoded together on a core.", "--batch-size", value="N", minimum=1)
     ] = None,
+    no_cache: Annotated[bool, _run("Hear it anew: recall and remember nothing.", "--no-cache")] = False,
     verbose: Annotated[bool, _run("Say more on stderr.", "--verbose", "-v")] = False,
     quiet: Annotated[bool, _run("Say errors only.", "--quiet")] = False,
     debug: Annotated[bool, _run("Show where an error arose.", "--debug")] = False,
@@ -166,6 +167,7 @@ def transcribe(
         compression_ratio_threshold=compression_ratio_threshold,
     )
     settings = _settings(model_dir, local_files_only, threads, batch_size)
+    settings = replace(settings, cache_mb=0) if no_cache else settings
     found = recordings(inputs)
     folder = output_dir or (Path() if len(renderers) > 1 else None)
     if folder:

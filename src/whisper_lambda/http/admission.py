@@ -39,6 +39,7 @@ class Visit:
 
     key: Key | None = None
     patience_s: float = math.inf  # how long its client waits for an answer
+    stranger: bool = False  # without a key on a server open to everyone: nobody can tell who it is
 
 
 _NOBODY = Visit()
@@ -57,27 +58,32 @@ class Turn:
         self._short = short
         self._audio_s = 0.0
 
-    def planned(self, audio_s: float) -> None:
+    def planned(self, audio_s: float, *, remembered: bool = False) -> None:
         """Tell how long the recording is, once that is known and before it is heard.
+
+        Args:
+            audio_s: seconds.
+            remembered: all of it was heard before: it counts against the key's day, and is no work.
 
         Raises:
             CannotFinishInTime: the answer would come after the client has stopped waiting.
             Overloaded: too many long recordings are under way.
             AudioQuotaUsed: the key's day does not hold this much (AudioTooLong: no day does).
         """
-        self._audio_s = audio_s
-        if not self._ask.streamed:
-            self._admission.check_time(audio_s, self._answer_by)
-        if audio_s > LONG_S and self._short:
-            self._admission.check_long(id(self))
+        if not remembered:
+            self._audio_s = audio_s
+            if not self._ask.streamed:
+                self._admission.check_time(audio_s, self._answer_by)
+            if audio_s > LONG_S and self._short:
+                self._admission.check_long(id(self))
         if self._visit.key:
             self._admission.usage.hear(self._visit.key, audio_s)
-        self._admission.work.plan(id(self), audio_s)
+        self._admission.work.plan(id(self), self._audio_s)
 
     def told(self, event: Plan | Segment) -> None:
         """Take in what the line tells: the plan, then each segment."""
         if isinstance(event, Plan):
-            self.planned(event.duration)
+            self.planned(event.duration, remembered=bool(event.known))
         else:
             self.reached(event.end)
 

@@ -23,7 +23,8 @@ async def detected(
 
     def listen(tell: Tell) -> Heard:
         opened = Stopwatch()
-        with house.service.hear(recording, wish.options, model=wish.model) as hearing:
+        tenant = house.tenant(request, upload)
+        with house.service.hear(recording, wish.options, model=wish.model, tenant=tenant) as hearing:
             tell(hearing.plan)
             init_s = opened.beyond(hearing.plan.timings)
             return Heard(pipeline.finish(hearing.plan, (), choice=hearing.choice), init_s)

@@ -65,7 +65,8 @@ class KeyGate:
                 if key:
                     facts(scope).update(tenant=key.tenant, key=key.id)
                     held.enter_context(self._usage.request(key))
-                before = VISIT.set(Visit(key, self._patience_s(headers)))
+                stranger = key is None and self._open_to_everyone
+                before = VISIT.set(Visit(key, self._patience_s(headers), stranger))
                 try:
                     await self.app(scope, receive, noted_send)
                 finally:

@@ -12,11 +12,12 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 from starlette.requests import Request
 
+from whisper_lambda import tenants
 from whisper_lambda.bootstrap import Service, Source
 from whisper_lambda.config import Settings
 from whisper_lambda.economy.receipt import Receipt, receipt
 from whisper_lambda.errors import FetchRefused
-from whisper_lambda.http.admission import Admission
+from whisper_lambda.http.admission import VISIT, Admission
 from whisper_lambda.http.asking import Ask, facts
 from whisper_lambda.http.fetch import Network, fetch
 from whisper_lambda.http.fields import Field, blamed
@@ -85,9 +86,21 @@ class House:
 
             recording = upload.recording if source is None else source
             assert recording is not None
-            return hear(self.service, recording, wish, told)
+            whose = replace(wish, tenant=self.tenant(request, upload))
+            return hear(self.service, recording, whose, told)
 
         return await self.in_turn(request, upload, wish, listen)
+
+    def tenant(self, request: Request, upload: Upload) -> str | None:
+        """Return whose the recording is, for what is remembered; None = nothing is to be.
+
+        That is so where the client says `Cache-Control: no-store`, and for strangers: on a server open
+        to everyone, two who say nothing of themselves, or the same, may be two people.
+        """
+        visit = VISIT.get()
+        if visit.stranger or "no-store" in request.headers.get("cache-control", "").lower():
+            return None
+        return visit.key.tenant if visit.key else tenants.of_user(upload.values.get("user_id", ""))
 
     async def in_turn(
         self, request: Request, upload: Upload, wish: Wish, listen: Callable[[Tell], Heard]

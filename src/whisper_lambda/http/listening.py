@@ -38,6 +38,7 @@ class Wish:
     model: str | None = None
     by_channel: bool = False  # one speaker a channel
     speakers: tuple[str, ...] = ()  # their names, in the channels' order
+    tenant: str | None = None  # whose recording it is; None = nothing of it is remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def hear(service: Service, source: Source, wish: Wish, tell: Tell) -> Heard:
     if wish.by_channel:
         return _by_channel(service, source, wish, tell)
     opened = Stopwatch()
-    with service.hear(source, wish.options, model=wish.model) as hearing:
+    with service.hear(source, wish.options, model=wish.model, tenant=wish.tenant) as hearing:
         init_s = opened.beyond(hearing.plan.timings)
         tell(hearing.plan)
         transcript = pipeline.finish(hearing.plan, _told(hearing, tell), choice=hearing.choice)
@@ -78,7 +79,7 @@ def _by_channel(service: Service, source: Source, wish: Wish, tell: Tell) -> Hea
         hearings: list[Hearing] = []
         for channel in decoded.channels:
             hearing = open_hearings.enter_context(
-                service.hear(Decoded(samples=channel), options, model=wish.model)
+                service.hear(Decoded(samples=channel), options, model=wish.model, tenant=wish.tenant)
             )
             hearings.append(hearing)
             options = replace(options, language=hearing.plan.options.language)  # one language a recording

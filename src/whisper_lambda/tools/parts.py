@@ -183,7 +183,10 @@ def cold(setup: Setup, results: Results) -> Row:
     clip = min(setup.entries, key=lambda e: abs(e.duration_s - COLD_S) + (e.language is None) * 1e3)
     language = clip.language or "en"
     commands = {
-        OURS: [*our_command(), "transcribe", str(clip.path), "--language", language, "--model", MODEL],
+        OURS: [
+            *our_command(),
+            *("transcribe", "--no-cache", str(clip.path), "--language", language, "--model", MODEL),
+        ],
         FASTER: [
             sys.executable,
             str(_SIDES / "cold_faster_whisper.py"),
