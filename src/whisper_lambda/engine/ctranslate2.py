@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whisper_lambda import machine
 from whisper_lambda.config import Settings, prefer_avx512
@@ -35,7 +36,7 @@ from whisper_lambda.types import (
     Window,
 )
 
-POLICY = "1"  # part of the version: changes with every change that could change a word
+POLICY = "2"  # part of the version: changes with every change that could change a word
 SECONDS_TO_DETECT = 30.0
 WORKING_BYTES = 150_000_000  # activations of a replica at a full window; measured for base
 _NOTHING: tuple[None, float, None] = (None, 0.0, None)
@@ -288,16 +289,21 @@ class Ctranslate2Engine:
     ) -> list[_Answer]:
         if not questions[0].align or not any(h.tokens for h in hypotheses):
             return [_Answer(h, None) for h in hypotheses]
-        aligned = self._model.align(
-            encoded,
-            [t for t in questions[0].start if t >= self._vocabulary.sot],
-            [list(h.tokens) or [self._vocabulary.eot] for h in hypotheses],
-            [round(len(q.samples) / SAMPLE_RATE * FRAMES_PER_SECOND) for q in questions],
-        )
+        # One at a time: the library scales attention over the batch's longest text, so that what shares
+        # a batch would move times and scores; and the padding costs more than the batch saves.
+        rows = np.asarray(encoded)
+        marks = [t for t in questions[0].start if t >= self._vocabulary.sot]
         return [
-            _Answer(h, Alignment.from_path(a.alignments, a.text_token_probs) if h.tokens else None)
-            for h, a in zip(hypotheses, aligned, strict=True)
+            _Answer(h, self._alignment(rows[n : n + 1], marks, h, len(q.samples)) if h.tokens else None)
+            for n, (q, h) in enumerate(zip(questions, hypotheses, strict=True))
         ]
+
+    def _alignment(
+        self, encoded: NDArray[np.float32], marks: Sequence[int], hypothesis: Hypothesis, samples: int
+    ) -> Alignment:
+        frames = round(samples / SAMPLE_RATE * FRAMES_PER_SECOND)
+        (found,) = self._model.align(self._view(encoded), marks, [list(hypothesis.tokens)], [frames])
+        return Alignment.from_path(found.alignments, found.text_token_probs)
 
 
 def _max_length(before: int, longest: int) -> int:
