@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "whisper_lambda"
 FIXTURES = ROOT / "tests" / "fixtures"
 MODULES = sorted(SOURCE.rglob("*.py"))
-HEAVY = {"av", "ctranslate2", "huggingface_hub", "onnxruntime", "sqlalchemy", "tokenizers"}
+HEAVY = {"av", "ctranslate2", "dbos", "huggingface_hub", "onnxruntime", "sqlalchemy", "tokenizers"}
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 
 # The benchmark runs opponents in processes of their own; those files stand for other programs.

@@ -129,6 +129,9 @@ class JobStore(Protocol):
             NoSuchJob: `after` is no job of the tenant.
         """
 
+    def live(self, tenant: str) -> int:
+        """Return how many of a tenant's jobs wait or run."""
+
     def begin(self, job_id: str, part: int) -> int | None:
         """Count one more try of a part of a running job (a chunk's index, PLAN or MERGE).
 
@@ -157,8 +160,11 @@ class JobStore(Protocol):
     def rotate_secret(self, tenant: str, now: float, keep_s: float) -> str:
         """Make a new webhook secret; the one before it keeps signing for `keep_s` seconds."""
 
-    def purge(self, now: float, *, limit: int = 100) -> Sequence[str]:
-        """Forget jobs whose `expires` has passed; return their ids. The caller deletes their objects."""
+    def expired(self, now: float, *, limit: int = 100) -> Sequence[Job]:
+        """Return jobs whose `expires` has passed, the longest first."""
+
+    def remove(self, job_ids: Sequence[str]) -> None:
+        """Forget these jobs and their chunks; their objects must be gone, nobody would find them again."""
 
     def forget(self, tenant: str) -> Sequence[str]:
         """Forget every job and secret of a tenant; return the jobs' ids. Their late results find no place."""

@@ -56,7 +56,11 @@ def running(store: JobStore, job: Job, chunks: int = 3) -> Job:
 
 def done(index: int, text: str = " Hola.") -> ChunkDone:
     return ChunkDone(
-        index, 2.5, ChunkResult(index * 2.5, 2.5, (Segment(0.0, 2.5, text, -0.1, 0.0, 1.0),)), spent_s=0.5
+        index,
+        index * 2.5,
+        2.5,
+        ChunkResult(index * 2.5, 2.5, (Segment(0.0, 2.5, text, -0.1, 0.0, 1.0),)),
+        spent_s=0.5,
     )
 
 
@@ -137,6 +141,15 @@ def test_a_list_can_be_of_one_state(store: JobStore, made: Callable[..., Job]) -
     assert {waiting.id} <= {j.id for j in store.list(None, limit=900, state="queued")}
 
 
+def test_jobs_that_wait_or_run_are_counted(store: JobStore, made: Callable[..., Job]) -> None:
+    waiting, under_way, ended = made(), made(), made()
+    running(store, under_way)
+    store.change(ended.id, LIVE, state="cancelled")
+
+    assert store.live(waiting.tenant) == 2
+    assert store.live("nobody") == 0
+
+
 def test_a_chunk_is_stored_and_counted_once(store: JobStore, made: Callable[..., Job]) -> None:
     job = running(store, made())
     attempt = store.begin(job.id, 1)
@@ -181,7 +194,7 @@ def test_chunks_stored_at_once_are_all_counted(store: JobStore, made: Callable[.
 
 def test_a_chunk_that_failed_is_counted_and_told(store: JobStore, made: Callable[..., Job]) -> None:
     job = running(store, made())
-    failed = ChunkDone(2, 2.5, None, Failure("it would not", "poison_chunk"))
+    failed = ChunkDone(2, 5.0, 2.5, None, Failure("it would not", "poison_chunk"))
 
     counted = store.put_chunk(job.id, failed, store.begin(job.id, 2))
 
@@ -200,13 +213,16 @@ def test_nothing_is_begun_or_stored_for_a_job_that_ended(store: JobStore, made: 
     assert store.chunks(job.id) == []
 
 
-def test_what_has_expired_is_purged_and_nothing_else(store: JobStore, made: Callable[..., Job]) -> None:
+def test_what_has_expired_is_told_and_removed_and_nothing_else(
+    store: JobStore, made: Callable[..., Job]
+) -> None:
     old, young, unending = made(expires=10.0), made(expires=30.0), made()
     running(store, old)
     store.put_chunk(old.id, done(0), store.begin(old.id, 0))
 
-    assert store.purge(20.0) == [old.id]
-    assert store.purge(20.0) == []
+    assert [j.id for j in store.expired(20.0)] == [old.id]
+    store.remove([old.id])
+    assert store.expired(20.0) == []
     assert {j.id for j in store.list(old.tenant, limit=9)} == {young.id, unending.id}
     assert store.chunks(old.id) == []
 

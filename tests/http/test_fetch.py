@@ -20,7 +20,7 @@ from fakes import fake_service
 from serving import client, served, wav
 from whisper_lambda.config import Settings
 from whisper_lambda.http.app import create_app
-from whisper_lambda.http.fetch import Network
+from whisper_lambda.network import Network
 
 PUBLIC = "93.184.216.34"
 

@@ -37,6 +37,7 @@ jobs = sa.Table(
     ),  # all of it, as JSON; the columns before repeat what is looked for
     sa.UniqueConstraint("tenant", "idempotency_key"),
     sa.Index("wl_jobs_by_tenant", "tenant", "created", "id"),
+    sa.Index("wl_jobs_live", "tenant", "state"),
     sa.Index("wl_jobs_by_state", "state", "created", "id"),
     sa.Index("wl_jobs_by_expiry", "expires"),
 )
@@ -64,7 +65,6 @@ workers = sa.Table(
 )
 
 Connection = sa.Connection
-count = sa.func.count
 pair = sa.tuple_
 
 
@@ -123,6 +123,11 @@ class Database:
         self.engine.dispose()
 
 
+def how_many(table: sa.Table) -> sa.Select[int]:
+    """Return the query that counts a table's rows."""
+    return sa.select(sa.func.count()).select_from(table)
+
+
 def dialled(address: str) -> str:
     """Return the address as SQLAlchemy wants it, with the driver we install.
 
@@ -159,7 +164,11 @@ def sqlite_at(path: Path) -> str:
 def _engine(address: str) -> sa.Engine:
     url = dialled(address)
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        # A worker stopped in the middle of a transaction must not hold its locks for ever.
+        waits = f"-c lock_timeout={LOCKED_S}s -c idle_in_transaction_session_timeout={LOCKED_S // 2}s"
+        return sa.create_engine(
+            url, pool_pre_ping=True, connect_args={"connect_timeout": 10, "options": waits}
+        )
     engine = sa.create_engine(url)
 
     @event.listens_for(engine, "connect")

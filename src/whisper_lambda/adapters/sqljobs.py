@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from whisper_lambda.adapters.sql import Connection, Database, jobs, pair, parts, secrets
+from whisper_lambda.adapters.sql import Connection, Database, how_many, jobs, pair, parts, secrets
 from whisper_lambda.errors import NoSuchJob
 from whisper_lambda.job import LIVE, ChunkDone, Job, State
 from whisper_lambda.plain import from_plain, to_plain
@@ -59,6 +59,13 @@ class SqlJobStore:
             query = query.where(pair(jobs.c.created, jobs.c.id) < pair(last.created, last.id))
         with self._database.reading() as connection:
             return [_parsed(row.job) for row in connection.execute(query)]
+
+    def live(self, tenant: str) -> int:
+        """Return how many of a tenant's jobs wait or run; see the port."""
+        mine = (jobs.c.tenant == tenant) & jobs.c.state.in_(sorted(LIVE))
+        with self._database.reading() as connection:
+            [[found]] = connection.execute(how_many(jobs).where(mine))
+            return int(found)
 
     def begin(self, job_id: str, part: int) -> int | None:
         """Count a try of a part; see the port."""
@@ -127,11 +134,16 @@ class SqlJobStore:
             connection.execute(secrets.insert().values(tenant=tenant, number=number, secret=made))
         return made
 
-    def purge(self, now: float, *, limit: int = 100) -> Sequence[str]:
-        """Forget jobs that have expired; see the port."""
+    def expired(self, now: float, *, limit: int = 100) -> Sequence[Job]:
+        """Return jobs that have expired; see the port."""
         over = jobs.select().where(jobs.c.expires <= now).order_by(jobs.c.expires).limit(limit)
+        with self._database.reading() as connection:
+            return [_parsed(row.job) for row in connection.execute(over)]
+
+    def remove(self, job_ids: Sequence[str]) -> None:
+        """Forget these jobs; see the port."""
         with self._database.writing() as connection:
-            return _remove(connection, [row.id for row in connection.execute(over)])
+            _remove(connection, job_ids)
 
     def forget(self, tenant: str) -> Sequence[str]:
         """Forget all of a tenant's; see the port."""

@@ -8,10 +8,10 @@ import whisper_lambda
 from whisper_lambda.bootstrap import Service
 from whisper_lambda.config import Settings
 from whisper_lambda.http import asr, envelope, founding, openai, peaks, reference
-from whisper_lambda.http.fetch import Network
 from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.house import House
 from whisper_lambda.http.page import routes as page
+from whisper_lambda.network import Network
 
 
 def create_app(

@@ -19,10 +19,11 @@ from whisper_lambda.economy.receipt import Receipt, receipt
 from whisper_lambda.errors import FetchRefused
 from whisper_lambda.http.admission import VISIT, Admission
 from whisper_lambda.http.asking import Ask, facts
-from whisper_lambda.http.fetch import Network, fetch
+from whisper_lambda.http.fetch import fetch
 from whisper_lambda.http.fields import Field, blamed
 from whisper_lambda.http.listening import Event, Heard, Tell, Wish, hear, while_waited_for
 from whisper_lambda.http.upload import Spool, Upload, received
+from whisper_lambda.network import Network
 
 MOST_THREADS = 256  # admission lets far fewer work; the rest wait there and hold none
 

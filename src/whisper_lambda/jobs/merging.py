@@ -14,6 +14,7 @@ from whisper_lambda.job import ChunkDone, Failure, Job, PlanSheet, Voice
 from whisper_lambda.jobs import places
 from whisper_lambda.jobs.steps import Workshop
 from whisper_lambda.plain import from_plain, to_plain
+from whisper_lambda.ports import ObjectStore
 from whisper_lambda.transcript.voices import speaker, together
 from whisper_lambda.types import ModelChoice, Plan, Timings, Transcript
 
@@ -27,7 +28,7 @@ def merge(shop: Workshop, job_id: str) -> Job:
     job = shop.store.job(job_id)
     if job.state == "running":
         done = shop.store.chunks(job_id)
-        heard = transcript(shop, job, done)
+        heard = transcript(shop.objects, job, done)
         shop.objects.put(places.transcript_key(job), json.dumps(to_plain(heard)).encode())
         now = time.time()
         failed = [d for d in done if d.result is None]
@@ -47,9 +48,9 @@ def merge(shop: Workshop, job_id: str) -> Job:
     return job
 
 
-def transcript(shop: Workshop, job: Job, done: Sequence[ChunkDone]) -> Transcript:
+def transcript(objects: ObjectStore, job: Job, done: Sequence[ChunkDone]) -> Transcript:
     """Return what the chunks that are done say, on the recording's timeline."""
-    with shop.objects.open(places.plan_key(job)) as stream:
+    with objects.open(places.plan_key(job)) as stream:
         sheet = from_plain(PlanSheet, json.load(stream))
     lost = tuple(
         f"{d.start:.1f}-{d.start + d.duration:.1f} s could not be transcribed ({d.error.code})"

@@ -49,6 +49,13 @@ def remove_audio(job: Job, objects: ObjectStore) -> None:
     objects.delete(job.source)
 
 
+def remove_samples(job: Job, objects: ObjectStore) -> None:
+    """Delete a job's audio; what was heard so far can still be written down."""
+    for key in list(objects.keys(f"{prefix(job.tenant, job.id)}chunk-")):
+        objects.delete(key)
+    objects.delete(job.source)
+
+
 def remove_all(tenant: str, job_id: str, objects: ObjectStore) -> None:
     """Delete every object of a job."""
     for key in list(objects.keys(prefix(tenant, job_id))):

@@ -1,0 +1,184 @@
+"""Where jobs are handed in, asked after, cancelled and cleared away: what routes and commands call."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from whisper_lambda.config import Settings
+from whisper_lambda.errors import JobHasNoResult, JobNotFinished, KeyUsedTwice, ObjectMissing, TooManyJobs
+from whisper_lambda.job import LIVE, ChunkDone, Job, Order, State
+from whisper_lambda.jobs import merging, places
+from whisper_lambda.plain import from_plain, to_plain
+from whisper_lambda.ports import Fanout, JobStore, ObjectStore
+from whisper_lambda.types import Segment, Transcript
+
+LEAST_PRIORITY, MOST_PRIORITY = 0, 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """What comes with an order."""
+
+    tenant: str
+    priority: int = LEAST_PRIORITY
+    idempotency_key: str | None = None
+    webhook: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The stores, and the queue where this process has one; else workers look for new jobs themselves."""
+
+    store: JobStore
+    objects: ObjectStore
+    settings: Settings
+    fanout: Fanout | None = None
+
+    def accept(self, order: Order, recording: bytes | BinaryIO, handed: Handed) -> Job:
+        """Take a job. When this returns, it is done whatever dies from now on.
+
+        Returns:
+            The job; the earlier one where the idempotency key was used for the same order.
+
+        Raises:
+            KeyUsedTwice: the key was used for another order.
+            TooManyJobs: as many of the tenant's jobs wait or run as may.
+            StorageFull, StorageFailed: nothing was taken.
+        """
+        job_id = f"job_{secrets.token_hex(12)}"
+        key = places.source_key(handed.tenant, job_id)
+        self._check_room(handed)
+        stored = self.objects.put(key, recording)
+        try:
+            return self._created(job_id, key, stored.size_bytes, stored.sha256, order, handed)
+        except BaseException:
+            self.objects.delete(key)
+            raise
+
+    def accept_stored(self, order: Order, key: str, handed: Handed) -> Job:
+        """Take a job whose recording is an object already; it is deleted when the job has ended."""
+        self._check_room(handed)
+        job_id = f"job_{secrets.token_hex(12)}"
+        return self._created(job_id, key, self.objects.size(key), key, order, handed)
+
+    def _created(
+        self, job_id: str, key: str, size_bytes: int, content: str, order: Order, handed: Handed
+    ) -> Job:
+        asked = json.dumps([content, to_plain(order), handed.webhook], sort_keys=True)
+        job = self.store.create(
+            Job(
+                id=job_id,
+                tenant=handed.tenant,
+                order=order,
+                source=key,
+                size_bytes=size_bytes,
+                created=time.time(),
+                idempotency_key=handed.idempotency_key,
+                fingerprint=hashlib.sha256(asked.encode()).hexdigest(),
+                priority=handed.priority,
+                webhook=handed.webhook,
+            )
+        )
+        if job.id == job_id:
+            if self.fanout:
+                self.fanout.submit(job)
+            return job
+        if job.source != key:
+            self.objects.delete(key)
+        if job.fingerprint != hashlib.sha256(asked.encode()).hexdigest():
+            raise KeyUsedTwice(
+                f"the idempotency key belongs to {job.id}, which was another request: its recording or its "
+                "options differ. Use a new key for each job"
+            )
+        return job
+
+    def _check_room(self, handed: Handed) -> None:
+        most = self.settings.jobs_tenant_most
+        if self.store.live(handed.tenant) >= most:
+            raise TooManyJobs(f"{most} of your jobs wait or run already; send it when one has ended")
+
+    def job(self, job_id: str, tenant: str) -> Job:
+        """Return a job of the tenant's; NoSuchJob where there is none."""
+        return self.store.job(job_id, tenant)
+
+    def listed(
+        self, tenant: str, *, limit: int, after: str | None = None, state: State | None = None
+    ) -> Sequence[Job]:
+        """Return the tenant's jobs, newest first; see the port."""
+        return self.store.list(tenant, limit=limit, after=after, state=state)
+
+    def cancel(self, job_id: str, tenant: str) -> Job:
+        """End a job; what is under way stops within a chunk. One that has ended stays as it is."""
+        job = self.store.job(job_id, tenant)
+        now = time.time()
+        ended = self.store.change(
+            job_id, LIVE, state="cancelled", finished=now, expires=now + self.settings.jobs_keep_s
+        )
+        if ended is None:
+            return self.store.job(job_id, tenant)
+        if self.fanout:
+            self.fanout.cancel(job_id)
+        if job.chunks is None:  # else what was heard may still be asked for, and that needs the plan
+            places.remove_audio(ended, self.objects)
+        else:
+            places.remove_samples(ended, self.objects)
+        return ended
+
+    def transcript(self, job: Job, *, partial: bool = False) -> Transcript:
+        """Return a job's transcript.
+
+        Args:
+            job: as it stands.
+            partial: take what is done of a job that runs, failed or was cancelled.
+
+        Raises:
+            JobNotFinished: it waits or runs.
+            JobHasNoResult: it failed or was cancelled.
+            ObjectMissing: the store lost it.
+        """
+        if not partial and job.state in LIVE:
+            raise JobNotFinished(
+                f"{job.id} is {job.state}; ask again later, or for what is done: partial=true"
+            )
+        if not partial and job.state != "completed":
+            reason = f": {job.error.message}" if job.error else ""
+            raise JobHasNoResult(f"{job.id} was {job.state}{reason}")
+        try:
+            with self.objects.open(places.transcript_key(job)) as stream:
+                return from_plain(Transcript, json.load(stream))
+        except ObjectMissing:
+            if job.state == "completed":
+                raise
+        try:
+            return merging.transcript(self.objects, job, self.store.chunks(job.id))
+        except ObjectMissing:
+            raise JobHasNoResult(f"nothing of {job.id} is done") from None
+
+    def segments(self, done: Sequence[ChunkDone]) -> list[Segment]:
+        """Return what chunks say, on the recording's timeline."""
+        return [s.shifted(d.result.start) for d in done if d.result for s in d.result.segments]
+
+    def forget(self, tenant: str) -> int:
+        """Delete everything of a tenant's jobs; return how many there were."""
+        ids = self.store.forget(tenant)
+        for key in list(self.objects.keys(places.prefix(tenant))):
+            self.objects.delete(key)
+        if self.fanout:
+            self.fanout.forget(ids)
+        return len(ids)
+
+    def clear_expired(self, now: float) -> int:
+        """Delete jobs whose time is over; return how many."""
+        over = self.store.expired(now)
+        for job in over:
+            places.remove_all(job.tenant, job.id, self.objects)
+        self.store.remove([job.id for job in over])
+        if self.fanout:
+            self.fanout.forget([job.id for job in over])
+        return len(over)
