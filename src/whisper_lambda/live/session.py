@@ -35,6 +35,7 @@ class Started:
     """Somebody began to speak, at `at` seconds."""
 
     at: float
+    unsure: bool = False  # the VAD hears no speech: it may be music
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,9 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Everything of the utterance is committed."""
+    """Everything of the utterance is committed; its audio goes to `at` seconds."""
 
+    at: float
     language: str
 
 
@@ -137,6 +139,11 @@ class Session:
         done = self.state.decoded if self.state.open else self.state.ear.at
         return (self._coming.stop - max(done, self._tape.start)) / SAMPLE_RATE
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do before more audio comes."""
+        return not self.due and self._coming.stop - self._coming.start < FRAME
+
     def tail(self) -> Samples:
         """Return the audio a session that goes on from `state` needs."""
         return np.concatenate(
@@ -150,7 +157,7 @@ class Session:
         """Take audio in and decode as often as the pace says; see the module."""
         self._coming.add(np.asarray(samples, np.float32))
         events: list[Event] = []
-        while self._listen_once(events):
+        while self.due or self._listen_once(events):
             if self.due:
                 events += self.step()
         return events
@@ -212,7 +219,7 @@ class Session:
         self.state = replace(self.state, ear=ear)
         if what == "started":
             self.state = replace(self.state, window=ear.started, decoded=ear.started, fruitless=0)
-            events.append(Started(ear.started / SAMPLE_RATE))
+            events.append(Started(ear.started / SAMPLE_RATE, ear.unsure))
         elif not ear.open:
             at = max(ear.ended, ear.at - round(IDLE_S * SAMPLE_RATE))
             self.state = replace(self.state, window=at, decoded=at)
@@ -338,7 +345,7 @@ class Session:
             ear=state.ear, window=state.end, decoded=state.end, spoken=language or state.spoken
         )
         self._tape.forget(state.end)
-        return [*events, *([Tentative(())] if state.hypotheses else []), Ended(language)]
+        return [*events, *([Tentative(())] if state.hypotheses else []), Ended(state.end / SAMPLE_RATE, language)]
 
 
 def _plain(words: Sequence[LiveWord]) -> tuple[Word, ...]:
