@@ -196,6 +196,13 @@ class Settings:
     probe_every_s: float = field(
         default=20.0, metadata={"help": "how often /health/ready's recording is really transcribed"}
     )
+    live_sessions: int = field(
+        default=32, metadata={"help": "most live sessions at once; fewer where the machine cannot keep up"}
+    )
+    live_secret: str = field(
+        default="",
+        metadata={"help": "what client secrets and live tokens are sealed with; unset = a file in home"},
+    )
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
     log_format: str = field(
         default="auto", metadata={"help": "json, human, or auto: human on a terminal, else json"}

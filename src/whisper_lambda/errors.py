@@ -41,6 +41,7 @@
     - KeyUsedTwice         an idempotency key came again with another request
     - TooManyJobs          as many jobs of the tenant wait or run as may
     - MethodNotAllowed     there is, but not for this method
+    - NoSuchSession        a live session that ended, is another's, or never was
   + ServerError          we are at fault: 5xx, safe to retry
     - EngineFailed         the model raised while decoding
     - DecoderFailed        the decoder could not be started (not: it died on this input)
@@ -342,6 +343,13 @@ class MethodNotAllowed(ClientError):
 
     code = "method_not_allowed"
     status = 405
+
+
+class NoSuchSession(ClientError):
+    """There is no such live session to go on with: it ended, is another's, or never was."""
+
+    code = "no_such_session"
+    status = 404
 
 
 class ServerError(WhisperLambdaError):

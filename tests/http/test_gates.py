@@ -22,6 +22,7 @@ from whisper_lambda.http.admission import VISIT
 from whisper_lambda.http.door import KeyGate
 from whisper_lambda.http.keys import KeyFile
 from whisper_lambda.http.limits import Usage
+from whisper_lambda.live.seals import Seal
 
 FREE = {"/health/live", "/health/ready"}
 
@@ -125,7 +126,7 @@ def test_the_key_is_checked_before_the_body_is_read(tmp_path: Path) -> None:
     async def unreached(scope, receive, send) -> None:
         raise AssertionError("the gate is open")
 
-    gate = KeyGate(unreached, keys=door, usage=Usage(tmp_path / "u"))
+    gate = KeyGate(unreached, keys=door, usage=Usage(tmp_path / "u"), seal=lambda: Seal(b"s"))
     sent = []
 
     async def receive():
@@ -429,7 +430,13 @@ def test_how_long_the_client_waits_is_what_its_sdk_says(
     async def app(scope, receive, send) -> None:
         seen.append(VISIT.get().patience_s)
 
-    gate = KeyGate(app, keys=KeyFile(tmp_path / "k"), usage=Usage(tmp_path / "u"), answer_within_s=600.0)
+    gate = KeyGate(
+        app,
+        keys=KeyFile(tmp_path / "k"),
+        usage=Usage(tmp_path / "u"),
+        seal=lambda: Seal(b"s"),
+        answer_within_s=600.0,
+    )
     headers = [(b"host", b"localhost")]
     headers += [(b"x-stainless-read-timeout", header.encode())] if header else []
     scope = {"type": "http", "method": "POST", "path": "/transcribe", "headers": headers}
@@ -442,7 +449,7 @@ def test_guards_are_listed_outermost_first(settings: Settings, tmp_path: Path) -
     from whisper_lambda.telemetry import Meter
 
     listed: list[Middleware] = middleware.guards(
-        settings, KeyFile(tmp_path / "k"), Usage(tmp_path / "u"), Meter()
+        settings, KeyFile(tmp_path / "k"), Usage(tmp_path / "u"), Meter(), lambda: Seal(b"s")
     )
 
     assert [g.cls.__name__ for g in listed] == ["Told", "Bounded", "CORSMiddleware", "KeyGate", "Drained"]

@@ -70,4 +70,4 @@ def _companded(encoding: Encoding) -> NDArray[np.float32]:
             exponent, ((mantissa << 4) + 0x108) << np.maximum(exponent - 1, 0), (mantissa << 4) + 8
         )
         sign = np.where(code & 0x80, 1, -1)
-    return (sign * size / 32768.0).astype(np.float32)
+    return np.asarray(sign * size / 32768.0, np.float32)

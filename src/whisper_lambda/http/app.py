@@ -11,6 +11,7 @@ from whisper_lambda.http import asr, envelope, founding, openai, peaks, referenc
 from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.house import House
 from whisper_lambda.http.page import routes as page
+from whisper_lambda.http.realtime import routes as realtime_routes
 from whisper_lambda.network import Network
 
 
@@ -41,6 +42,7 @@ def create_app(
     app.include_router(asr.router(house))
     app.include_router(peaks.router(house))
     app.include_router(page.router(house))
+    app.include_router(realtime_routes.router(house, gates))
     for router in gates.routers:
         app.include_router(router)
     reference.describe(app)

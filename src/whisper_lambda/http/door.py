@@ -6,7 +6,7 @@ import ipaddress
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,6 +17,8 @@ from whisper_lambda.http.asking import facts
 from whisper_lambda.http.envelope import refusal
 from whisper_lambda.http.keys import Key, KeyFile
 from whisper_lambda.http.limits import Usage
+from whisper_lambda.http.realtime import passes
+from whisper_lambda.live.seals import Seal
 
 READ_TIMEOUT = b"x-stainless-read-timeout"  # the OpenAI SDKs say how long they wait for an answer
 
@@ -24,6 +26,9 @@ READ_TIMEOUT = b"x-stainless-read-timeout"  # the OpenAI SDKs say how long they 
 OPEN = ("/health/live", "/health/ready")
 PAGE = "/page/"  # files that are the same for everybody; what the page then asks for needs a key
 SCOPES = {"/metrics": "metrics", "/jobs": "jobs", "/v1/jobs": "jobs", "/admin": "admin"}
+
+FOR_PASSES = ("/v1/realtime",)  # what a client secret opens; nothing else
+KEY_PROTOCOL = "openai-insecure-api-key."  # as OpenAI's pages spell it
 
 
 class KeyGate:
@@ -35,6 +40,7 @@ class KeyGate:
         *,
         keys: KeyFile,
         usage: Usage,
+        seal: Callable[[], Seal],
         answer_within_s: float = math.inf,
         open_to_everyone: bool = False,
         origins: Sequence[str] = (),
@@ -42,13 +48,15 @@ class KeyGate:
         self.app = app
         self._keys = keys
         self._usage = usage
+        self._seal = seal
         self._answer_within_s = answer_within_s
         self._open_to_everyone = open_to_everyone
         self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        if scope["type"] != "http" or (scope["method"] in {"GET", "HEAD"} and _open(scope["path"])):
+        open_to_all = scope.get("method") in {"GET", "HEAD"} and _open(scope["path"])
+        if scope["type"] not in {"http", "websocket"} or open_to_all:
             await self.app(scope, receive, send)
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
@@ -83,7 +91,11 @@ class KeyGate:
         Raises:
             ClientError: a key is needed and none, or none that will do, is there.
         """
-        text, needed = _key_text(headers), _scope_of(scope["path"])
+        text, needed = _key_text(headers) or _key_of_socket(scope), _scope_of(scope["path"])
+        if text and text.startswith(passes.PREFIX) and scope["path"] in FOR_PASSES:
+            held = passes.checked(self._seal(), text, self._keys, time.time())
+            scope.setdefault("state", {})["live_session"] = held.session
+            return held.key
         if needed == "metrics" and _from_this_machine(scope, headers):
             return None
         if not self._open_to_everyone and self._keys.demanded:
@@ -110,6 +122,8 @@ class KeyGate:
                 "make a key, or start it with --open-to-everyone"
             )
         foreign = headers.get(b"sec-fetch-site") in {b"cross-site", b"same-site"}
+        if b"sec-websocket-version" in headers:  # no browser asks before it opens a socket anywhere
+            foreign = foreign or not _of_host(headers.get(b"origin", b""), headers.get(b"host", b""))
         if foreign and not self._origins & {headers.get(b"origin", b"").decode("latin-1"), "*"}:
             raise CrossSite("pages of other sites may not use this server; see WHISPER_LAMBDA_CORS_ORIGINS")
 
@@ -130,6 +144,17 @@ def _key_text(headers: Mapping[bytes, bytes]) -> str | None:
 
 def _open(path: str) -> bool:
     return path == "/" or path in OPEN or path.startswith(PAGE)
+
+
+def _key_of_socket(scope: Scope) -> str | None:
+    """Return the key a page offers as a subprotocol: it can set no header on a socket."""
+    offered = (p for p in scope.get("subprotocols", ()) if p.startswith(KEY_PROTOCOL))
+    return next((p.removeprefix(KEY_PROTOCOL) for p in offered), None)
+
+
+def _of_host(origin: bytes, host: bytes) -> bool:
+    """Tell whether a page of this host opened the socket, or no page at all."""
+    return not origin or origin.partition(b"://")[2].lower() == host.lower()
 
 
 def _scope_of(path: str) -> str:

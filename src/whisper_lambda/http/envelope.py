@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _DRAIN_BYTES = 64 * 1024 * 1024  # an upload refused early is read on this far, so that its client
 _DRAIN_S = 5.0  # gets to read the answer instead of a broken pipe
+_BEGINNINGS = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -106,7 +107,7 @@ class RequestIds:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
         named = _client_id(scope) or f"req_{secrets.token_hex(12)}"
@@ -115,7 +116,7 @@ class RequestIds:
 
         async def send_named(message: Message) -> None:
             nonlocal started
-            if message["type"] == "http.response.start":
+            if message["type"] in _BEGINNINGS:
                 started = True
                 kept = [h for h in message.get("headers", ()) if h[0].lower() != b"x-request-id"]
                 message = {**message, "headers": [*kept, (b"x-request-id", named.encode())]}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from fastapi import APIRouter
 from starlette.middleware import Middleware
@@ -14,6 +15,8 @@ from whisper_lambda.http import admission, health, keys, middleware
 from whisper_lambda.http.admission import Admission
 from whisper_lambda.http.health import Readiness
 from whisper_lambda.http.limits import Usage
+from whisper_lambda.http.realtime.floor import Floor
+from whisper_lambda.live.seals import Seal, seal
 from whisper_lambda.telemetry import Meter
 
 
@@ -22,6 +25,8 @@ class Gates:
     """What `create_app` puts around the routes, and the routes operators need."""
 
     admission: Admission
+    floor: Floor
+    seal: Callable[[], Seal]  # of client secrets and live tokens; made at first use
     middleware: Sequence[Middleware] = field(default=())  # pure ASGI, outermost first
     routers: Sequence[APIRouter] = field(default=())
     readiness: Readiness | None = None
@@ -56,9 +61,14 @@ def _gates(settings: Settings, readiness: Readiness | None, meter: Meter, *, ope
     key_file = keys.key_file(settings)
     usage = Usage(key_file.path.with_name("usage.sqlite3"))
     admitted = admission.admission(settings, usage)
+    sealing = cache(lambda: seal(settings.home / "live.secret", settings.live_secret))
     return Gates(
         admission=admitted,
-        middleware=middleware.guards(settings, key_file, usage, meter, open_to_everyone=open_to_everyone),
+        floor=Floor(settings),
+        seal=sealing,
+        middleware=middleware.guards(
+            settings, key_file, usage, meter, sealing, open_to_everyone=open_to_everyone
+        ),
         routers=(health.router(readiness, admitted, meter),),
         readiness=readiness,
     )

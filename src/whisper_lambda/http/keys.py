@@ -109,11 +109,20 @@ class KeyFile:
             )
         if not key.live(now):
             raise InvalidKey(f"the API key {key.id} is revoked or expired; ask for a new one")
-        if scope not in key.scopes and "admin" not in key.scopes:
-            raise KeyNotAllowed(
-                f"the API key {key.id} may {', '.join(key.scopes)}; this needs the scope {scope!r}"
-            )
-        return key
+        return _covering(key, scope)
+
+    def named(self, key_id: str, scope: str, now: float) -> Key:
+        """Return the live key of this id: something sealed by this server vouches for who asks.
+
+        Raises:
+            InvalidKey: it is revoked, expired or gone.
+            KeyNotAllowed: it does not cover the scope.
+        """
+        self._refresh()
+        key = self._keys.get(key_id)
+        if key is None or not key.live(now):
+            raise InvalidKey(f"the API key {key_id} this was made with is revoked, expired or gone")
+        return _covering(key, scope)
 
     def add(self, key: Key) -> None:
         """Keep one more key."""
@@ -190,6 +199,14 @@ class KeyFile:
         if self._keys:
             log.error("the key file cannot be read, nobody is let in: %s", reason)
         self._keys = {}
+
+
+def _covering(key: Key, scope: str) -> Key:
+    if scope not in key.scopes and "admin" not in key.scopes:
+        raise KeyNotAllowed(
+            f"the API key {key.id} may {', '.join(key.scopes)}; this needs the scope {scope!r}"
+        )
+    return key
 
 
 def key_file(settings: Settings) -> KeyFile:

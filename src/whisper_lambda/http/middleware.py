@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -29,6 +29,7 @@ from whisper_lambda.http.door import OPEN, KeyGate
 from whisper_lambda.http.envelope import Drained, refusal
 from whisper_lambda.http.keys import KeyFile
 from whisper_lambda.http.limits import Usage
+from whisper_lambda.live.seals import Seal
 from whisper_lambda.telemetry import Meter
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -49,13 +50,12 @@ class Told:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
         known, began = facts(scope), time.perf_counter()
-        method = (
-            scope["method"] if scope["method"] in METHODS else "other"
-        )  # it too is the client's to choose
+        asked = scope.get("method", "SOCKET")
+        method = asked if asked in {*METHODS, "SOCKET"} else "other"  # it too is the client's to choose
         known.update(method=method, received_bytes=0, sent_bytes=0)
         known["request_id"] = scope["state"].get("request_id", "")
         named = telemetry.REQUEST_ID.set(known["request_id"])
@@ -93,16 +93,20 @@ def _counted(known: MutableMapping[str, Any], receive: Receive, send: Send) -> t
 
     async def counted_receive() -> Message:
         message = await receive()
-        known["received_bytes"] += len(message.get("body", b""))
+        known["received_bytes"] += sum(len(message.get(part) or b"") for part in ("body", "text", "bytes"))
         if message["type"] == "http.disconnect" and not finished:
             known["client_gone"] = True
         return message
 
     async def counted_send(message: Message) -> None:
         nonlocal finished
-        if message["type"] == "http.response.start":
+        if message["type"].endswith("http.response.start"):
             known["status"] = message["status"]
-        elif message["type"] == "http.response.body":
+        elif message["type"] == "websocket.accept":
+            known["status"] = 101
+        elif message["type"] == "websocket.send":
+            known["sent_bytes"] += len(message.get("text") or b"")
+        elif message["type"].endswith("http.response.body"):
             known["sent_bytes"] += len(message.get("body", b""))
             finished = not message.get("more_body", False)
         await send(message)
@@ -119,13 +123,13 @@ class Bounded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        if len(scope["headers"]) > MOST_HEADERS:
+        if scope["type"] in {"http", "websocket"} and len(scope["headers"]) > MOST_HEADERS:
             many = HeadersTooLarge(f"{len(scope['headers'])} headers came; {MOST_HEADERS} are read")
             facts(scope)["code"] = many.code
             await refusal(many)(scope, receive, send)
+            return
+        if scope["type"] != "http":  # a socket is as slow as its speaker
+            await self.app(scope, receive, send)
             return
         more, late = True, False
         deadline = time.monotonic() + self._patience_s
@@ -151,7 +155,13 @@ class Bounded:
 
 
 def guards(
-    settings: Settings, keys: KeyFile, usage: Usage, meter: Meter, *, open_to_everyone: bool = False
+    settings: Settings,
+    keys: KeyFile,
+    usage: Usage,
+    meter: Meter,
+    seal: Callable[[], Seal],
+    *,
+    open_to_everyone: bool = False,
 ) -> list[Middleware]:
     """Return what stands before the routes, outermost first."""
     origins = settings.cors_origins
@@ -166,6 +176,7 @@ def guards(
         KeyGate,
         keys=keys,
         usage=usage,
+        seal=seal,
         answer_within_s=settings.answer_within_s,
         open_to_everyone=open_to_everyone,
         origins=origins,
@@ -174,10 +185,15 @@ def guards(
     return [told, Middleware(Bounded), *([cors] if origins else []), gate, Middleware(Drained)]
 
 
+REALTIME = "/v1/realtime"
+
+
 def _route(scope: Scope) -> str:
     """Return the path's pattern, or "other": a path itself is what a client likes it to be."""
     found = getattr(scope.get("route"), "path", None)
     if isinstance(found, str):
         return found
     app = scope.get("app")
+    if scope["type"] == "websocket":
+        return REALTIME if scope["path"] == REALTIME else "other"
     return scope["path"] if isinstance(app, FastAPI) and scope["path"] in app.openapi()["paths"] else "other"

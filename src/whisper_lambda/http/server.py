@@ -25,6 +25,8 @@ HEAD_S = 8.0  # a request's first line and headers come within this, or the conn
 LINGER_S = 2.0  # what a client still sends after its answer is thrown away for so long
 MOST_HEAD_BYTES = 32_768
 BACKLOG = 512
+MOST_MESSAGE_BYTES = 16 * 1024 * 1024  # of a socket: an append of 15 MiB of base64, and what is around it
+PING_S = 20.0  # a socket is pinged so often, and is gone when it does not answer for as long
 
 
 class Connection(H11Protocol):
@@ -32,6 +34,7 @@ class Connection(H11Protocol):
 
     head_s = HEAD_S
     _timer: asyncio.TimerHandle | None = None
+    _upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first head."""
@@ -46,6 +49,8 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes in; a head that has begun must end in time."""
         super().data_received(data)
+        if self._upgraded:
+            return
         answered = self.cycle is not None and self.cycle.response_complete
         if self.conn.their_state is not h11.IDLE and not answered:
             self._disarm()
@@ -57,6 +62,12 @@ class Connection(H11Protocol):
         super().on_response_complete()
         if self.conn.their_state is h11.SEND_BODY:
             self._arm(LINGER_S)
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the connection over; a socket may say nothing for as long as it answers pings."""
+        self._upgraded = True
+        self._disarm()
+        super().handle_websocket_upgrade(event)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, in our shape."""
@@ -103,6 +114,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._gates = gates
         self._listening = listening
+        self._drain_s = max(1, round(config.timeout_graceful_shutdown or 0))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, say so, and begin to probe."""
@@ -120,6 +132,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Send those who wait away and finish what is under way, for as long as the settings say."""
         self._gates.admission.drain()
+        await self._gates.floor.drain(self._drain_s)
         if self._gates.readiness:
             self._gates.readiness.stop()
         await super().shutdown(sockets)
@@ -136,7 +149,11 @@ def server(
     config = uvicorn.Config(
         app,
         http=connection,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=MOST_MESSAGE_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,  # base64 of speech shrinks little, and costs time
         loop="asyncio",
         lifespan="off",
         log_config=None,

@@ -345,7 +345,11 @@ class Session:
             ear=state.ear, window=state.end, decoded=state.end, spoken=language or state.spoken
         )
         self._tape.forget(state.end)
-        return [*events, *([Tentative(())] if state.hypotheses else []), Ended(state.end / SAMPLE_RATE, language)]
+        return [
+            *events,
+            *([Tentative(())] if state.hypotheses else []),
+            Ended(state.end / SAMPLE_RATE, language),
+        ]
 
 
 def _plain(words: Sequence[LiveWord]) -> tuple[Word, ...]:

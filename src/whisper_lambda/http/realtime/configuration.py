@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, get_args
 
@@ -22,6 +22,9 @@ MOST_KEYWORDS = 100
 LONGEST_PROMPT = 4_000  # characters
 _FORMATS = MappingProxyType({"audio/pcm": "pcm16", "audio/pcmu": "pcmu", "audio/pcma": "pcma"})
 _EAGERNESS_S = MappingProxyType({"low": 1.2, "medium": 0.8, "auto": 0.8, "high": 0.5})
+USUAL_TURNS = MappingProxyType(
+    {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
+)
 _TELEPHONE_HZ = 8_000
 _IDLE = ("create_response", "interrupt_response")  # of a voice that answers; nothing answers here
 
@@ -32,15 +35,15 @@ Check = Callable[[str], object]  # raises UnknownModel for a name that is none
 class Configuration:
     """One session's wishes."""
 
-    raw: RawFormat = RawFormat()
+    raw: RawFormat = field(default_factory=RawFormat)
     model: str | None = None  # as the client named it
     language: str | None = None
     languages: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
     prompt: str = ""
     delay: Delay | None = None  # None = low
-    turns: Mapping[str, Any] | None = MappingProxyType(
-        {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
+    turns: Mapping[str, Any] | None = field(
+        default_factory=lambda: USUAL_TURNS
     )  # as the client wrote them; None = the client commits
     noise_reduction: Mapping[str, Any] | None = None  # said back; the model needs none
     include: tuple[str, ...] = ()
@@ -116,9 +119,7 @@ def updated(before: Configuration, session: object, check: Check) -> Configurati
         before = replace(before, include=_include(given["include"]))
     audio = _members(given.get("audio"), "session.audio", ("input",))
     at = "session.audio.input"
-    heard = _members(
-        audio.get("input"), at, ("format", "transcription", "turn_detection", "noise_reduction")
-    )
+    heard = _members(audio.get("input"), at, ("format", "transcription", "turn_detection", "noise_reduction"))
     if heard.get("format") is not None:
         before = replace(before, raw=_format(heard["format"], f"{at}.format"))
     if heard.get("transcription") is not None:
@@ -170,27 +171,22 @@ def _format(given: object, at: str) -> RawFormat:
 
 
 def _transcription(before: Configuration, given: object, at: str, check: Check) -> Configuration:
-    known = ("model", "language", "languages", "keywords", "prompt", "delay")
-    members = _members(given, at, known)
-    changes: dict[str, Any] = {}
-    if "model" in members:
-        changes["model"] = _text(members["model"], f"{at}.model", 200) or None
-        if changes["model"]:
-            check(changes["model"])
-    if "language" in members:
-        language = _text(members["language"], f"{at}.language", 64)
-        changes["language"] = to_code(language) if language else None
-    if "languages" in members:
-        changes["languages"] = tuple(to_code(x) for x in _texts(members["languages"], f"{at}.languages"))
-    if "keywords" in members:
-        changes["keywords"] = _texts(members["keywords"], f"{at}.keywords")
-    if "prompt" in members:
-        changes["prompt"] = _text(members["prompt"], f"{at}.prompt", LONGEST_PROMPT)
-    if "delay" in members:
-        if members["delay"] is not None and members["delay"] not in get_args(Delay):
-            raise _blamed(BadOption(f"{at}.delay is one of {', '.join(PACES)}"), f"{at}.delay")
-        changes["delay"] = members["delay"]
+    members = _members(given, at, tuple(_READERS))
+    changes = {name: _READERS[name](value, f"{at}.{name}") for name, value in members.items()}
+    if changes.get("model"):
+        check(changes["model"])
     return replace(before, **changes)
+
+
+def _language(given: object, at: str) -> str | None:
+    name = _text(given, at, 64)
+    return to_code(name) if name else None
+
+
+def _delay(given: object, at: str) -> object:
+    if given is not None and given not in get_args(Delay):
+        raise _blamed(BadOption(f"{at} is one of {', '.join(PACES)}"), at)
+    return given
 
 
 def _turns(given: object, at: str) -> Mapping[str, Any] | None:
@@ -233,3 +229,15 @@ def _texts(given: object, at: str) -> tuple[str, ...]:
     if len(texts) > MOST_KEYWORDS:
         raise _blamed(BadOption(f"{at} holds at most {MOST_KEYWORDS}"), at)
     return tuple(_text(t, at, 200) for t in texts)
+
+
+_READERS: Mapping[str, Callable[[object, str], Any]] = MappingProxyType(
+    {
+        "model": lambda given, at: _text(given, at, 200) or None,
+        "language": _language,
+        "languages": lambda given, at: tuple(to_code(name) for name in _texts(given, at)),
+        "keywords": _texts,
+        "prompt": lambda given, at: _text(given, at, LONGEST_PROMPT),
+        "delay": _delay,
+    }
+)

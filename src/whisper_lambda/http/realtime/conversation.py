@@ -33,7 +33,9 @@ def event(kind: str, **members: Any) -> Sent:  # noqa: ANN401 - whatever JSON ho
 class Conversation:
     """Keeps which item is open and what was said in it."""
 
-    def __init__(self, *, commits: bool, include: Iterable[str] = (), name: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, *, commits: bool, include: Iterable[str] = (), name: Callable[[], str] | None = None
+    ) -> None:
         """Begin.
 
         Args:
@@ -93,7 +95,10 @@ class Conversation:
         """Return what ends the open item when no more of it can be heard."""
         if self._item is None:
             return []
-        sent = [*self._commit(), event(f"{_TRANSCRIPTION}.failed", item_id=self._item, content_index=0, error=error)]
+        sent = [
+            *self._commit(),
+            event(f"{_TRANSCRIPTION}.failed", item_id=self._item, content_index=0, error=error),
+        ]
         self._close()
         return sent
 
@@ -211,6 +216,4 @@ class Conversation:
 
 
 def _to_wire(words: Sequence[Word]) -> list[dict[str, Any]]:
-    return [
-        {"word": w.text, "start": w.start, "end": w.end, "probability": w.probability} for w in words
-    ]
+    return [{"word": w.text, "start": w.start, "end": w.end, "probability": w.probability} for w in words]

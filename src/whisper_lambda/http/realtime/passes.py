@@ -45,4 +45,4 @@ def checked(seal: Seal, text: str, keys: KeyFile, now: float) -> Pass:
         if keys.demanded:
             raise InvalidKey("this client secret was made before this server asked for keys; make a new one")
         return Pass(None, said["session"])
-    return Pass(keys.live(said["key"], "transcribe", now), said["session"])
+    return Pass(keys.named(said["key"], "transcribe", now), said["session"])

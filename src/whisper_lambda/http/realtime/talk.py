@@ -111,9 +111,7 @@ class Talk:
         self._held = ExitStack()
         self._session: Session | None = None
         self._stream = PcmStream(configuration.raw)
-        self._conversation = Conversation(
-            commits=configuration.turns is None, include=configuration.include
-        )
+        self._conversation = Conversation(commits=configuration.turns is None, include=configuration.include)
         self._model: str | None = None
         self._uncommitted_s = 0.0
         self._failures = 0
@@ -215,7 +213,7 @@ class Talk:
             return self._session
         self._held.close()
         self._model = model
-        if model and model not in self._service.settings.aliases and _is_openais(model):
+        if model and model not in self._service.settings.aliases and is_openais(model):
             model = None
         engine, _ = self._held.enter_context(self._service.router.engine(model))
         old = self._session
@@ -292,7 +290,7 @@ class Talk:
         return self._conversation.told(happened)
 
 
-def _is_openais(model: str) -> bool:
+def is_openais(model: str) -> bool:
     """Tell whether this is a name of OpenAI's, which means the default tier here."""
     return model in OPENAI_MODELS or model.startswith(("gpt-", "whisper-1"))
 
