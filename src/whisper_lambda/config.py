@@ -255,6 +255,11 @@ class Platform:
         )
 
 
+def with_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with more in it, for a process of its own."""
+    return {**os.environ, **variables}
+
+
 def prefer_avx512() -> None:
     """Have CTranslate2 use AVX512, unless the operator chose an instruction set himself.
 

@@ -90,10 +90,10 @@ class Whole:
         """Send everything, or a refusal where it broke off or is more than Lambda lets out."""
         answer = to_answer(self._head, bytes(self._body))
         if failure:
-            answer = to_answer(*_refusal(WhisperLambdaError("the answer broke off; the log says why")))
+            answer = to_answer(*refused(WhisperLambdaError("the answer broke off; the log says why")))
         elif len(answer) > MOST_BYTES:
             told = f"the answer has {len(self._body):,} bytes and Lambda lets {MOST_BYTES:,} out at once: "
-            answer = to_answer(*_refusal(AnswerTooLarge(told + "ask for another format, a stream or a job")))
+            answer = to_answer(*refused(AnswerTooLarge(told + "ask for another format, a stream or a job")))
         await self._respond(answer)
 
     async def close(self) -> None:
@@ -188,13 +188,14 @@ class _Exchange:
             kind = f"WhisperLambda.{type(failure).__name__}"
             await self._sink.end(Failure(kind, str(failure), telemetry.where(failure)))
             return
-        head, body = _refusal(failure)
+        head, body = refused(failure)
         await self._sink.start(head)
         await self._sink.write(body)
         await self._sink.end()
 
 
-def _refusal(error: WhisperLambdaError) -> tuple[Head, bytes]:
+def refused(error: WhisperLambdaError) -> tuple[Head, bytes]:
+    """Return the answer a failure gets: its head and its body."""
     answer = refusal(error)
     return to_head(answer.status_code, answer.raw_headers), bytes(answer.body)
 

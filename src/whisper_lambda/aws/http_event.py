@@ -53,6 +53,11 @@ def is_http(event: Mapping[str, Any]) -> bool:
     return isinstance(context, Mapping) and ("http" in context or "httpMethod" in event)
 
 
+def is_signed(event: Mapping[str, Any]) -> bool:
+    """Tell whether AWS says that an HTTP request was signed."""
+    return bool(_identity(event.get("requestContext") or {}))
+
+
 def to_request(event: Mapping[str, Any], request_id: str) -> HttpRequest:
     """Return the request in an event.
 

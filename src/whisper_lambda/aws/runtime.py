@@ -15,9 +15,10 @@ from functools import partial
 from typing import Any
 
 from whisper_lambda import telemetry
-from whisper_lambda.aws import events, warm
+from whisper_lambda.aws import events
 from whisper_lambda.aws.asgi import Sink, Streamed, Whole, answer
 from whisper_lambda.aws.deadline import Budget
+from whisper_lambda.aws.doing import done
 from whisper_lambda.aws.environment import Environment
 from whisper_lambda.aws.http_event import BadEvent, to_request
 from whisper_lambda.aws.runtime_api import ApiGone, Failure, Invocation, RuntimeApi
@@ -73,9 +74,9 @@ async def serve(api: RuntimeApi, environment: Environment, invocation: Invocatio
             await _http(api, environment, invocation, event, budget)
             return
         with budget.spent():
-            work = asyncio.create_task(asyncio.to_thread(_done, kind, event, environment))
-            done, _ = await asyncio.wait({work}, timeout=budget.guard_s)
-        if not done:
+            work = asyncio.create_task(asyncio.to_thread(done, kind, event, environment))
+            finished, _ = await asyncio.wait({work}, timeout=budget.guard_s)
+        if not finished:
             late = OutOfTime(f"the function's time was over before the {kind} event was done")
             await _failed(api, invocation, late)
             return
@@ -116,18 +117,6 @@ def _refusing(error: WhisperLambdaError) -> Any:  # noqa: ANN401 - an ASGI appli
         raise error
 
     return app
-
-
-def _done(kind: str, event: events.Event, environment: Environment) -> object:
-    if kind == "warm":
-        return warm.warmed(event, environment, environment.invoke)
-    if environment.jobs is None:
-        raise BadEvent("this function was given no place to keep jobs: WHISPER_LAMBDA_BUCKET and ..._TABLE")
-    if kind == "queue":
-        return events.queue(event, environment.jobs)
-    if kind == "objects":
-        return events.objects(event, environment.jobs)
-    return environment.jobs.step(event)
 
 
 async def _failed(api: RuntimeApi, invocation: Invocation, failure: Exception) -> None:

@@ -31,6 +31,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "whisper_lambda.cli.transcribe_typer", "app", "Write down what is said in recordings."
         ),
         "serve": Command("whisper_lambda.cli.serve", "serve", "Answer over HTTP: our API and OpenAI's."),
+        "lambda-local": Command(
+            "whisper_lambda.cli.lambda_local", "lambda_local", "Run the AWS Lambda function on this machine."
+        ),
         "keys": Command("whisper_lambda.cli.keys", "app", "Make, list and revoke the server's API keys."),
         "cache": Command(
             "whisper_lambda.cli.cache", "app", "Show and empty the memory of what recordings said."

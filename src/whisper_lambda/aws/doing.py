@@ -1,0 +1,25 @@
+"""What is done for an event that is no HTTP request."""
+
+from __future__ import annotations
+
+from whisper_lambda.aws import events, warm
+from whisper_lambda.aws.environment import Environment
+from whisper_lambda.aws.http_event import BadEvent
+
+
+def done(kind: str, event: events.Event, environment: Environment) -> object:
+    """Do what an event says; return the JSON it is answered with.
+
+    Raises:
+        BadEvent: the event asks for something this function cannot do.
+        WhisperLambdaError: it was tried, and failed.
+    """
+    if kind == "warm":
+        return warm.warmed(event, environment, environment.invoke)
+    if environment.jobs is None:
+        raise BadEvent("this function was given no place to keep jobs: WHISPER_LAMBDA_BUCKET and ..._TABLE")
+    if kind == "queue":
+        return events.queue(event, environment.jobs)
+    if kind == "objects":
+        return events.objects(event, environment.jobs)
+    return environment.jobs.step(event)

@@ -1,0 +1,57 @@
+"""The same function under AWS's own runtime client and Mangum: answers leave whole, never streamed.
+
+For whoever must run on AWS's client: the function's handler is `whisper_lambda.aws.handler.handler`.
+Importing this module opens everything, the model too: Lambda counts that as the initialisation.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from mangum import Mangum
+
+from whisper_lambda.aws import events
+from whisper_lambda.aws.asgi import refused
+from whisper_lambda.aws.deadline import Budget
+from whisper_lambda.aws.doing import done
+from whisper_lambda.aws.environment import open_environment
+from whisper_lambda.aws.http_event import is_signed, to_answer
+from whisper_lambda.config import Platform, Settings
+from whisper_lambda.errors import KeyNotAllowed, OutOfTime
+from whisper_lambda.telemetry import configure_logging
+
+_BEGUN = time.time()
+_SETTINGS = Settings.from_env()
+configure_logging(_SETTINGS)
+_ENVIRONMENT = open_environment(_SETTINGS, Platform.from_env(), begun=_BEGUN)
+_APP: Any = _ENVIRONMENT.app  # Mangum has an ASGI type of its own
+_HTTP = Mangum(_APP, lifespan="off")
+
+
+def handler(event: dict[str, Any], context: Any) -> Any:  # noqa: ANN401 - Lambda's own types
+    """Answer one event.
+
+    Raises:
+        BadEvent: it is none of those the table knows.
+        OutOfTime: there is no time left for it, and it is no HTTP request.
+    """
+    http = events.kind_of(event) == "http"
+    try:
+        return _answered(event, context)
+    except (KeyNotAllowed, OutOfTime) as refusal:
+        if not http:
+            raise
+        return json.loads(to_answer(*refused(refusal)))
+
+
+def _answered(event: dict[str, Any], context: Any) -> Any:  # noqa: ANN401
+    ends = time.time() + context.get_remaining_time_in_millis() / 1000
+    kind = events.kind_of(event)
+    with Budget(ends).spent():
+        if kind != "http":
+            return done(kind, event, _ENVIRONMENT)
+        if _SETTINGS.lambda_auth == "iam" and not is_signed(event):
+            raise KeyNotAllowed("this function answers signed requests only (AuthType AWS_IAM)")
+        return _HTTP(event, context)
