@@ -143,7 +143,7 @@ class _Starter:
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", str(program), _folder_of_av()],
+                    [sys.executable, "-I", "-S", str(program), folder_of_av()],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -215,7 +215,12 @@ def _lost_is_failure() -> Iterator[None]:
         ) from cause
 
 
-def _folder_of_av() -> str:
+def folder_of_av() -> str:
+    """Return the folder that holds the package `av`, without importing it.
+
+    Raises:
+        DecoderFailed: it is not installed.
+    """
     spec = importlib.util.find_spec("av")  # finds, does not import
     if spec is None or spec.origin is None:
         raise DecoderFailed("the package `av` is not installed: pip install av")
