@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from whisper_lambda.api import stream, transcribe
+    from whisper_lambda.client.client import AsyncClient, Client
     from whisper_lambda.errors import WhisperLambdaError
     from whisper_lambda.types import Options, Segment, Transcript, Word
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "AsyncClient": "client.client",
+    "Client": "client.client",
     "Options": "types",
     "Segment": "types",
     "Transcript": "types",
@@ -26,7 +29,17 @@ _HOME = {
     "transcribe": "api",
 }
 
-__all__ = ["Options", "Segment", "Transcript", "WhisperLambdaError", "Word", "stream", "transcribe"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Options",
+    "Segment",
+    "Transcript",
+    "WhisperLambdaError",
+    "Word",
+    "stream",
+    "transcribe",
+]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - module attributes have every type

@@ -42,6 +42,8 @@
     - TooManyJobs          as many jobs of the tenant wait or run as may
     - MethodNotAllowed     there is, but not for this method
     - NoSuchSession        a live session that ended, is another's, or never was
+    - BoundTooTight        no tier is as cheap or as quick as the request wants it
+    - RemoteRefused        another server refused a request of ours, for a reason of its own
   + ServerError          we are at fault: 5xx, safe to retry
     - EngineFailed         the model raised while decoding
     - DecoderFailed        the decoder could not be started (not: it died on this input)
@@ -55,6 +57,8 @@
       . CannotFinishInTime the answer would come after the client has stopped waiting
       . ShuttingDown       the server is finishing what it has and takes nothing new
     - OutOfTime            the time to answer in was over first; holds what was heard by then
+    - RemoteFailed         another server failed, or answered what cannot be understood
+    - ServerUnreachable    a server we are to ask does not answer
 
 `code` is part of the public API: stable, listed in docs/errors.md, what clients branch on.
 """
@@ -352,6 +356,18 @@ class NoSuchSession(ClientError):
     status = 404
 
 
+class BoundTooTight(ClientError):
+    """No tier that may answer is as cheap or as quick as the request wants it."""
+
+    code = "bound_too_tight"
+
+
+class RemoteRefused(ClientError):
+    """The server a client asked refused the request, with a code that is not one of ours."""
+
+    code = "remote_refused"
+
+
 class ServerError(WhisperLambdaError):
     """We are at fault; the same request may work later."""
 
@@ -438,3 +454,17 @@ class OutOfTime(ServerError):
     code = "out_of_time"
     status = 504
     final = True
+
+
+class RemoteFailed(ServerError):
+    """The server a client asked failed, or answered what cannot be understood."""
+
+    code = "remote_failed"
+    status = 502
+
+
+class ServerUnreachable(ServerError):
+    """The server a client asked does not answer: wrong address, not started, or no way there."""
+
+    code = "server_unreachable"
+    status = 502

@@ -19,7 +19,7 @@ POLICY = "1"  # part of the version: changes with every change that could change
 
 # A chunk whose likeliest text is less likely than this is heard again by the next tier.
 # Source: docs/log.md, 2026-11-25, tiny.en against base on every English set pooled.
-TRUSTED_LOGPROB = -0.25
+TRUSTED_LOGPROB = -0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +69,13 @@ class Cascade:
     def transcribe(self, chunk: Chunk, options: Options) -> ChunkResult:
         """Return what the first tier says that is sure of it, else what the last one says; see the port."""
         language = options.language or self.detect_language(chunk, options.languages).language
+        options = replace(options, language=language)
         steps = self._speaking(language, options)
         for step in steps[:-1]:
-            heard = step.engine.transcribe(chunk, _quick(replace(options, language=language)))
+            heard = step.engine.transcribe(chunk, options)
             if self.trusts(heard):
                 return replace(heard, model=step.name)
-        last = steps[-1]
-        return replace(last.engine.transcribe(chunk, replace(options, language=language)), model=last.name)
+        return replace(steps[-1].engine.transcribe(chunk, options), model=steps[-1].name)
 
     def listen(self, window: Window, options: Options) -> Continuation:
         """Let the cheapest tier that speaks the language go on; nobody waits for a second one live."""
@@ -113,11 +113,3 @@ class Cascade:
         """Free every tier; see the port."""
         for step in self._steps:
             step.engine.close()
-
-
-def _quick(options: Options) -> Options:
-    """Return the options for a tier that may be overruled: one hypothesis, unless more were asked for.
-
-    What a beam would put right is what the next tier puts right, and better.
-    """
-    return options if options.beam_size or options.quality == "best" else replace(options, quality="fast")
