@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-model test-aws test-page browser bench evaluate fuzz lock wheels docs clean
+.PHONY: help run test check test-model test-aws test-page test-sdk browser bench evaluate fuzz schema load lock wheels docs clean
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -22,6 +22,8 @@ READY_TO_TEST := $(VENV)/.test-$(call checksum,requirements/test.txt)
 READY_TO_BENCH := $(VENV)/.bench-$(call checksum,requirements/bench.txt)
 AWS := .venv-aws
 AWS_READY := $(AWS)/.ready-$(shell cksum requirements/aws.txt | cut -d" " -f1)
+SDK := .venv-sdk
+SDK_READY := $(SDK)/.ready-$(shell cksum requirements/sdk.txt | cut -d" " -f1)
 OPENAI := .venv-openai
 OPENAI_READY := $(OPENAI)/.ready-$(call checksum,requirements/openai.txt)
 
@@ -51,24 +53,23 @@ browser:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
 	} >&2 || echo "No Chromium: the page's tests will be skipped" >&2
 
-test-page: $(READY_TO_TEST) browser  ## the page in a browser, the long forms too
-	@LONG=1 $(BIN)/python -m pytest tests/page
-
-# The page's tests drive Debian's Chromium; where it cannot be had they skip, and say so.
-browser:
-	@command -v chromium chromium-browser google-chrome >/dev/null || { \
-		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "Installing Chromium for the page's tests" && \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
-	} >&2 || echo "No Chromium: the page's tests will be skipped" >&2
-
 test-model: $(READY_TO_TEST)  ## only the tests with real weights on real audio
 	@$(BIN)/python -m pytest -m model
 
 test-aws: $(READY_TO_TEST) $(AWS_READY)  ## the tests against AWS emulators and validators
 	@$(BIN)/python -m pytest -m aws
 
-fuzz: $(READY_TO_TEST)  ## 20,000 broken recordings through the decoder (make test: 2,000)
+test-sdk: $(READY_TO_TEST) $(SDK_READY)  ## the openai SDK's own tests of audio and models, against this server
+	@$(BIN)/python tests/sdk/suite.py $(SDK)/openai $(SDK)/bin/python
+
+fuzz: $(READY_TO_TEST)  ## 20,000 broken recordings through the decoder and over HTTP (make test: 2,000)
 	@MUTANTS=20000 $(BIN)/python -m pytest -k fuzz
+
+schema: $(READY_TO_TEST)  ## 10,000 calls the API's document allows and forbids (make test: 40 a route)
+	@SCHEMA_CASES=$(or $(CASES),300) $(BIN)/python -m pytest tests/http/test_schema.py
+
+load: $(READY_TO_BENCH)  ## overload, soak, same words at once, HTTP's price; writes docs/load.md (15 min)
+	@$(BIN)/python tests/load/run.py $(PARTS) --out docs/load.md
 
 check: $(READY_TO_TEST)  ## formatting, lint, types, layers, generated docs
 	$(BIN)/ruff format --check .
@@ -103,6 +104,7 @@ lock: $(BIN)/python  ## resolve requirements/*.txt again
 		-c requirements/build.txt -c requirements/test.txt -o requirements/bench.txt
 	$(COMPILE) pyproject.toml --extra weights --extra aws requirements/run.in \
 		-c requirements/build.txt -c requirements/test.txt -o requirements/lambda.txt
+	$(COMPILE) requirements/sdk.in -c requirements/build.txt -c requirements/test.txt -o requirements/sdk.txt
 	$(COMPILE) requirements/aws.in -o requirements/aws.txt
 	$(COMPILE) requirements/clients.in -o requirements/clients.txt
 	$(COMPILE) requirements/openai.in -c requirements/build.txt -c requirements/bench.txt \
@@ -115,7 +117,7 @@ wheels: $(BIN)/python  ## prove that every platform has wheels for the locks; wr
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python requirements/prove_wheels.py
 
 clean:  ## remove the virtual environment and every cache here (weights stay)
-	rm -rf $(VENV) $(OPENAI) $(AWS) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OPENAI) $(AWS) $(SDK) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -149,6 +151,16 @@ $(AWS_READY): | $(BIN)/python
 	@$(AWS)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
 		--no-deps --require-hashes -r requirements/aws.txt
 	@touch $@
+
+# The tests come with the SDK's source distribution only; its hash is in the lock, too.
+$(SDK_READY): | $(BIN)/python
+	@$(PYTHON) -m venv $(SDK)
+	@$(SDK_PIP) install --require-hashes -r requirements/sdk.txt
+	@$(SDK_PIP) download --no-deps --no-build-isolation --no-binary openai --dest $(SDK)/source \
+		--require-hashes -r <(sed -n '/^openai/,/^[a-np-z]/p' requirements/sdk.txt | sed '$$d; s/\[aiohttp\]//')
+	@mkdir -p $(SDK)/openai && tar -xzf $(SDK)/source/openai-*.tar.gz --strip-components=1 -C $(SDK)/openai
+	@touch $@
+SDK_PIP := $(SDK)/bin/python -m pip --quiet --disable-pip-version-check --no-input
 
 # torch is not locked (docs/decisions/0003): TORCH may name any build, from an index or a file.
 TORCH ?= torch==2.13.0
