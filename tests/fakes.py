@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from scripted import ScriptedEngine
 from whisper_lambda import lanes
 from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.bootstrap import Service
@@ -20,12 +21,14 @@ from whisper_lambda.ports import Engine
 from whisper_lambda.types import (
     Chunk,
     ChunkResult,
+    Continuation,
     Dropped,
     LanguageGuess,
     ModelChoice,
     Options,
     Segment,
     Token,
+    Window,
     Word,
 )
 
@@ -50,6 +53,7 @@ class FakeEngine:
     drops: bool = False  # also leave a passage out
     began: Callable[[], object] = lambda: None  # called when a chunk is begun
     heard: list[tuple[float, Options]] = field(default_factory=list)  # start of each chunk, and the wish
+    listens: ScriptedEngine = field(default_factory=ScriptedEngine)  # what live windows are heard by
     closed: bool = False
     turn: threading.Lock = field(default_factory=threading.Lock)
 
@@ -80,6 +84,12 @@ class FakeEngine:
             dropped=dropped,
             language=options.language,
         )
+
+    def listen(self, window: Window, options: Options) -> Continuation:
+        time.sleep(self.delay_s)
+        if self.fails:
+            raise EngineFailed("the fake engine was told to fail; tell it not to")
+        return self.listens.listen(window, options)
 
     def close(self) -> None:
         self.closed = True

@@ -10,10 +10,12 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from whisper_lambda.engine import policy
-from whisper_lambda.engine.alignment import Alignment, timed_words
+from whisper_lambda.engine.alignment import LOUD_FRAME_S, Alignment, loud_frames, timed_words
 from whisper_lambda.engine.vocabulary import SPACELESS, Vocabulary, spaced
-from whisper_lambda.types import MAX_CHUNK_S, Continuation, LiveWord, Options, Window
+from whisper_lambda.types import MAX_CHUNK_S, Continuation, LiveWord, Options, Window, Word
 
 MARGIN_S = 3.0  # silence after the audio; a live window is decoded again soon, so less than a chunk's
 STEP_S = 1.0  # windows come in whole seconds, so that those of several sessions share a batch
@@ -22,6 +24,10 @@ BEFORE = (0, 16, 48)  # tokens of earlier words a window may be asked with: few 
 TOKENS_PER_SECOND = 8.0  # of audio not settled yet; more than this and TOKENS_AT_LEAST is a loop
 TOKENS_AT_LEAST = 12
 LOOPING = 4  # times in a row a phrase is said
+# On a short window the decoder now and then says everything twice. The second time has no sound left
+# to stand on: its words come upon each other, or in the silence after the last committed one.
+SQUEEZED, SQUEEZED_S = 4, 0.3  # so many words in less than so long are not speech
+VOICED_S = 0.1  # less sound than this after the committed words holds no word
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +113,8 @@ def continuation(
     if pieces and not window.prefix:
         pieces[0] = (spaced(pieces[0][0], language), pieces[0][1])
     words, counts = timed_words(pieces, rest, window.samples)
+    spoken = _spoken(words, window)
+    words, counts = words[:spoken], counts[:spoken]
     made, token, earliest = [], 0, window.settled_s
     for word, count in zip(words, counts, strict=True):
         start = max(word.start, earliest)
@@ -131,6 +139,16 @@ def continuation(
         no_speech_prob=no_speech_prob,
         loops=_loops(asked, tokens, language),
     )
+
+
+def _spoken(words: Sequence[Word], window: Window) -> int:
+    """Return how many of the words have sound to stand on."""
+    if window.prefix:
+        loud = loud_frames(window.samples)[int(window.settled_s / LOUD_FRAME_S) :]
+        if np.count_nonzero(loud) * LOUD_FRAME_S < VOICED_S:
+            return 0
+    spans = (words[i + SQUEEZED - 1].end - words[i].start for i in range(len(words) - SQUEEZED + 1))
+    return next((i for i, span in enumerate(spans) if span < SQUEEZED_S), len(words))
 
 
 def _loops(asked: WindowQuestion, tokens: tuple[int, ...], language: str) -> bool:

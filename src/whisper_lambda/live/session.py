@@ -19,7 +19,7 @@ from whisper_lambda.live.pace import PACES, Pace
 from whisper_lambda.live.tape import Tape
 from whisper_lambda.live.trust import believed
 from whisper_lambda.ports import Engine
-from whisper_lambda.types import SAMPLE_RATE, Continuation, LiveWord, Options, Samples, Window, Word
+from whisper_lambda.types import SAMPLE_RATE, LiveWord, Options, Samples, Window, Word
 
 MOST_BEFORE = 48  # tokens of earlier words that are kept to ask with
 LONGEST_S = 24.0  # of a window; beyond it words are committed by age alone
@@ -27,6 +27,7 @@ UNSURE_STEP_S, UNSURE_MOST_S = 3.0, 12.0  # of sound without speech: the step, d
 UNSURE_KEPT_S = 8.0  # lines of a song need their context
 IDLE_S = 4.0  # audio kept while no utterance is open: an unsure one begins so far back
 SURE_LANGUAGE = 0.6  # below this probability an utterance is in the language of the one before
+HEARD_BEYOND_S = 0.25  # a decode that saw so much after the last speech need not be repeated at the endpoint
 LISTEN_FROM_S = 1.0  # of an utterance before its language is heard
 
 
@@ -86,6 +87,7 @@ class State:
     hypotheses: tuple[tuple[LiveWord, ...], ...] = ()  # less what was committed since; latest last
     language: str = ""  # of the open utterance, once something was committed in it
     spoken: str = ""  # of the utterance before
+    guess: str = ""  # of the latest hypothesis
     fruitless: int = 0  # unsure steps in a row that heard nothing
 
     @property
@@ -239,15 +241,19 @@ class Session:
     def step(self) -> list[Event]:
         """Decode the window and commit what can be."""
         state = self.state
+        if state.ending and self._all_heard():
+            return self._end(state.hypotheses[-1], state.guess)
         window = self._window()
         heard = self.engine.listen(window, replace(self.options, language=self._language()))
         doubted = not believed(heard, unsure=state.ear.unsure or (state.ending and state.unsure))
         if state.ending:
-            return self._end(heard, doubted=doubted)
+            last = state.hypotheses[-1] if state.hypotheses and heard.loops and not state.unsure else ()
+            return self._end(last if doubted else heard.words, heard.language)
         at = window.start + window.duration
         self.state = replace(
             state,
             decoded=self._tape.stop,
+            guess=heard.language,
             fruitless=0 if heard.words and not doubted else min(2, state.fruitless + 1),
         )
         if doubted:
@@ -334,12 +340,16 @@ class Session:
         )
         self._tape.forget(sample)
 
-    def _end(self, heard: Continuation, *, doubted: bool) -> list[Event]:
+    def _all_heard(self) -> bool:
+        """Whether the last decode heard all of the utterance and something of the silence after it."""
+        state = self.state
+        beyond = state.decoded - state.ear.spoke
+        return bool(state.hypotheses) and beyond >= HEARD_BEYOND_S * SAMPLE_RATE
+
+    def _end(self, words: Sequence[LiveWord], language: str) -> list[Event]:
         """Commit what is left of an utterance, and begin to wait for the next."""
         state = self.state
-        last = state.hypotheses[-1] if state.hypotheses and not state.unsure else ()
-        words = last if doubted and heard.loops else () if doubted else heard.words
-        events = self._commit(words, heard.language)
+        events = self._commit(words, language)
         language = self.state.language
         self.state = State(
             ear=state.ear, window=state.end, decoded=state.end, spoken=language or state.spoken

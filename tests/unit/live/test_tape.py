@@ -1,0 +1,24 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_lambda.live.tape import Tape
+
+
+@given(
+    sizes=st.lists(st.integers(0, 40), min_size=1, max_size=30),
+    cuts=st.lists(st.integers(0, 600), max_size=10),
+    ask=st.tuples(st.integers(0, 700), st.integers(0, 700)),
+)
+def test_a_tape_gives_what_was_put_in_but_for_what_was_cut(sizes, cuts, ask) -> None:
+    tape, all_of_it = Tape(100), np.arange(100, 100 + sum(sizes), dtype=np.float32)
+    at = 0
+    for i, size in enumerate(sizes):
+        tape.add(all_of_it[at : at + size])
+        at += size
+        if i < len(cuts):
+            tape.forget(cuts[i])
+    start, stop = max(ask[0], tape.start), min(ask[1], tape.stop)
+
+    assert tape.stop == 100 + at
+    assert tape.between(*ask).tolist() == list(range(start, max(start, stop)))
