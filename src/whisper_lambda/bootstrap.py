@@ -10,7 +10,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Self
 
-from whisper_lambda import machine, pipeline, tenants
+from whisper_lambda import machine, pipeline, tenants, uploads
+from whisper_lambda.adapters.directory_objects import DirectoryObjects
 from whisper_lambda.adapters.sqlite_segments import SqliteSegments
 from whisper_lambda.audio import vad
 from whisper_lambda.audio.decode import Limits, decode
@@ -20,7 +21,7 @@ from whisper_lambda.config import Settings
 from whisper_lambda.engine.ctranslate2 import Ctranslate2Engine
 from whisper_lambda.models.router import Router
 from whisper_lambda.models.sources import Progress, quiet
-from whisper_lambda.ports import SegmentCache
+from whisper_lambda.ports import ObjectStore, Receiver, SegmentCache
 from whisper_lambda.recall import NOTHING, Recall
 from whisper_lambda.types import ChunkResult, Decoded, ModelChoice, Options, Plan, Samples, Transcript
 
@@ -36,6 +37,14 @@ class Hearing:
     results: Generator[ChunkResult]  # recording order, each as soon as it and all before it are done
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How much was removed."""
+
+    entries: int  # of the segment cache
+    objects: int  # recordings and parts of them
+
+
 class Service:
     """Holds what is expensive to open: loaded models and started decoders. Close it when done."""
 
@@ -45,11 +54,13 @@ class Service:
         router: Router,
         decoders: DecoderPool,
         cache: SegmentCache | None = None,
+        objects: ObjectStore | None = None,
     ) -> None:
         self.settings = settings
         self.router = router
         self.decoders = decoders
         self.cache = cache
+        self.objects = objects or stored_objects(settings)
 
     def transcribe(
         self,
@@ -120,6 +131,34 @@ class Service:
             return NOTHING
         return Recall(self.cache, tenants.sharing(tenant, self.settings.cache_shared))
 
+    def forget(self, tenant: str) -> Forgotten:
+        """Remove all that is kept of a tenant: uploads, jobs' audio and results, what was remembered.
+
+        Raises:
+            StorageFailed: something may be left; call it again.
+        """
+        folder = tenants.folder(tenant)
+        gone = 0
+        for prefix in (f"uploads/{folder}/", f"jobs/{folder}/"):
+            gone += self._delete([*self.objects.keys(prefix), *self._coming(prefix)])
+        shared = tenants.sharing(tenant, self.settings.cache_shared)
+        return Forgotten(self.cache.forget(shared) if self.cache else 0, gone)
+
+    def sweep(self, now: float) -> None:
+        """Remove uploads whose time is over; `now` is seconds since the epoch."""
+        late, prefix = now - self.settings.upload_expires_s, "uploads/"
+        self._delete(uploads.overdue(self._coming(prefix), late))
+        self._delete(uploads.overdue(self.objects.keys(prefix), now - self.settings.uploads_keep_s))
+
+    def _coming(self, prefix: str) -> Iterator[str]:
+        return self.objects.coming(prefix) if isinstance(self.objects, Receiver) else iter(())
+
+    def _delete(self, keys: Iterable[str]) -> int:
+        found = list(keys)
+        for key in found:
+            self.objects.delete(key)
+        return len(found)
+
     def close(self) -> None:
         """Stop the decoding children and free the models."""
         self.decoders.close()
@@ -142,6 +181,11 @@ def build(settings: Settings, *, progress: Progress = quiet) -> Service:
     machine.few_arenas(1)  # before the first thread: it would get a heap of its own
     router = Router(settings, lambda installed: Ctranslate2Engine(installed, settings), progress=progress)
     return Service(settings, router, DecoderPool(settings.decoders, settings.scratch), segments(settings))
+
+
+def stored_objects(settings: Settings) -> ObjectStore:
+    """Return where recordings sent ahead and jobs' parts are kept."""
+    return DirectoryObjects(settings.home / "objects", address=lambda key: f"/v1/{key}")
 
 
 def segments(settings: Settings) -> SqliteSegments | None:

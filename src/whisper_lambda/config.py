@@ -94,6 +94,12 @@ class Settings:
     max_upload_mb: int = field(
         default=512, metadata={"help": "largest body one HTTP request may send, megabytes"}
     )
+    upload_expires_s: float = field(
+        default=3600.0, metadata={"help": "a recording sent ahead is sent within this"}
+    )
+    uploads_keep_s: float = field(
+        default=86_400.0, metadata={"help": "and kept for so long, for the requests and jobs that name it"}
+    )
     upload_memory_mb: int = field(
         default=8,
         metadata={"help": "uploads beyond this many megabytes wait on disk, in a file without a name"},

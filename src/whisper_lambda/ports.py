@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from whisper_lambda.job import ChunkDone, Job, State
 from whisper_lambda.types import (
@@ -235,6 +235,13 @@ class SegmentCache(Protocol):
         """
 
 
+class Pieces(Protocol):
+    """What can be read to its end, piece by piece: a file, or a request's body as it comes."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most `size` more bytes; none at the end."""
+
+
 class ObjectStore(Protocol):
     """Holds recordings and parts of them under keys. Safe to call from many threads and processes.
 
@@ -242,7 +249,7 @@ class ObjectStore(Protocol):
     part starts with a dot. Any other is refused with ValueError: keys never come from a client.
     """
 
-    def put(self, key: str, content: bytes | BinaryIO, *, max_bytes: int | None = None) -> Stored:
+    def put(self, key: str, content: bytes | Pieces, *, max_bytes: int | None = None) -> Stored:
         """Keep the content, read to its end piece by piece and never held whole.
 
         Readers see the object from before or this one, whole; after a failure, the one from before.
@@ -299,6 +306,7 @@ class ObjectStore(Protocol):
         """
 
 
+@runtime_checkable
 class Receiver(Protocol):
     """What an ObjectStore also is where its tickets lead to our own server (S3 receives by itself)."""
 
@@ -309,10 +317,13 @@ class Receiver(Protocol):
             TicketRefused: the query is not one we signed for this key, or it has expired.
         """
 
+    def coming(self, prefix: str) -> Iterator[str]:
+        """Yield the keys, in order, of objects that have begun to come; `delete` removes them too."""
+
     def received(self, key: str) -> int:
         """Return how many bytes of the object have come: up to its size, which means it is complete."""
 
-    def receive(self, key: str, announced: Announced, offset: int, content: BinaryIO) -> int:
+    def receive(self, key: str, announced: Announced, offset: int, content: Pieces) -> int:
         """Append to an object that is not complete; return `received` after it.
 
         What came before the content ended early, or failed, is kept: the client goes on from there. The

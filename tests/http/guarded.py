@@ -30,6 +30,7 @@ class Guarded:
     engine: FakeEngine
     running: server.Server
     door: KeyFile
+    service: Service
 
     @property
     def url(self) -> str:
@@ -86,7 +87,7 @@ def guarded(
         thread.start()
         wait_for(lambda: running.started)
         try:
-            yield Guarded(listener.getsockname()[:2], gates, engine, running, key_file(settings))
+            yield Guarded(listener.getsockname()[:2], gates, engine, running, key_file(settings), service)
         finally:
             running.should_exit = True
             thread.join(20)

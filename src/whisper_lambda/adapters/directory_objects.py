@@ -34,6 +34,7 @@ from whisper_lambda.errors import (
     UploadConflict,
     UploadMismatch,
 )
+from whisper_lambda.ports import Pieces
 from whisper_lambda.types import Announced, Stored, Ticket
 
 PIECE_BYTES = 1 << 20
@@ -59,7 +60,7 @@ class DirectoryObjects:
         self._address = address
         self._clock = clock
 
-    def put(self, key: str, content: bytes | BinaryIO, *, max_bytes: int | None = None) -> Stored:
+    def put(self, key: str, content: bytes | Pieces, *, max_bytes: int | None = None) -> Stored:
         """Keep an object; see the port."""
         target = self._path(self._objects, key)
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
@@ -137,7 +138,7 @@ class DirectoryObjects:
                 return self._path(self._coming, key).stat().st_size
             return 0
 
-    def receive(self, key: str, announced: Announced, offset: int, content: BinaryIO) -> int:
+    def receive(self, key: str, announced: Announced, offset: int, content: Pieces) -> int:
         """Take more of an object; see the port."""
         path, target = self._path(self._coming, key), self._path(self._objects, key)
         with _disk_errors(key), self._alone(path, target) as file:
@@ -231,7 +232,7 @@ def _files(side: Path, prefix: str) -> Iterator[str]:
                 yield (Path(folder) / name).relative_to(side).as_posix()
 
 
-def _appended(file: io.BufferedRandom, have: int, size_bytes: int, content: BinaryIO) -> int:
+def _appended(file: io.BufferedRandom, have: int, size_bytes: int, content: Pieces) -> int:
     while piece := content.read(PIECE_BYTES):
         if have + len(piece) > size_bytes:
             raise UploadMismatch(f"more came than the {size_bytes} bytes announced")

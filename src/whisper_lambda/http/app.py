@@ -7,7 +7,7 @@ from fastapi import FastAPI
 import whisper_lambda
 from whisper_lambda.bootstrap import Service
 from whisper_lambda.config import Settings
-from whisper_lambda.http import asr, envelope, founding, openai, peaks, reference
+from whisper_lambda.http import asr, envelope, founding, openai, peaks, reference, uploads
 from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.house import House
 from whisper_lambda.http.page import routes as page
@@ -40,6 +40,7 @@ def create_app(
     app.include_router(founding.router(house))
     app.include_router(openai.router(house))
     app.include_router(asr.router(house))
+    app.include_router(uploads.router(house))
     app.include_router(peaks.router(house))
     app.include_router(page.router(house))
     app.include_router(realtime_routes.router(house, gates))

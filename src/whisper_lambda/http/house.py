@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from io import FileIO
 
 import anyio.to_thread
 from anyio import CapacityLimiter
 from starlette.requests import Request
 
-from whisper_lambda import tenants
+from whisper_lambda import tenants, uploads
 from whisper_lambda.bootstrap import Service, Source
 from whisper_lambda.config import Settings
 from whisper_lambda.economy.receipt import Receipt, receipt
-from whisper_lambda.errors import FetchRefused
+from whisper_lambda.errors import FetchRefused, KeyNotAllowed, NoSuchUpload
 from whisper_lambda.http.admission import VISIT, Admission
 from whisper_lambda.http.asking import Ask, facts
 from whisper_lambda.http.fetch import fetch
@@ -48,6 +50,11 @@ class House:
             if upload.recording is not None:
                 yield upload
                 return
+            if "upload" in upload.values:
+                async with self._sent_ahead(upload) as found:
+                    facts(request.scope)["size_bytes"] = found.size_bytes
+                    yield found
+                return
             if not self.settings.fetch_urls:
                 refused = FetchRefused("this server fetches no addresses: send the recording itself")
                 raise blamed(refused, "url")
@@ -59,6 +66,23 @@ class House:
                 yield replace(upload, recording=spool.recording(), size_bytes=spool.size_bytes)
             finally:
                 spool.close()
+
+    @asynccontextmanager
+    async def _sent_ahead(self, upload: Upload) -> AsyncIterator[Upload]:
+        """Open what was sent to an upload's address; it stays where it is until its time is over."""
+        objects, tenant = self.service.objects, whose(upload.values.get("user_id", ""))
+
+        with ExitStack() as held:
+
+            def opened() -> FileIO:
+                key = uploads.complete(objects, tenant, upload.values["upload"])
+                return held.enter_context(uploads.opened(objects, key, self.settings.scratch))
+
+            try:
+                file = await anyio.to_thread.run_sync(opened, limiter=self.threads)
+            except NoSuchUpload as refused:
+                raise blamed(refused, "upload") from refused
+            yield replace(upload, recording=file, size_bytes=os.fstat(file.fileno()).st_size)
 
     async def heard(
         self,
@@ -95,13 +119,11 @@ class House:
     def tenant(self, request: Request, upload: Upload) -> str | None:
         """Return whose the recording is, for what is remembered; None = nothing is to be.
 
-        That is so where the client says `Cache-Control: no-store`, and for strangers: on a server open
-        to everyone, two who say nothing of themselves, or the same, may be two people.
+        That is so where the client says `Cache-Control: no-store`, and for strangers.
         """
-        visit = VISIT.get()
-        if visit.stranger or "no-store" in request.headers.get("cache-control", "").lower():
+        if VISIT.get().stranger or "no-store" in request.headers.get("cache-control", "").lower():
             return None
-        return visit.key.tenant if visit.key else tenants.of_user(upload.values.get("user_id", ""))
+        return whose(upload.values.get("user_id", ""))
 
     async def in_turn(
         self, request: Request, upload: Upload, wish: Wish, listen: Callable[[Tell], Heard]
@@ -136,3 +158,16 @@ class House:
             known["text"] = heard.transcript.text
         known["model_reason"] = heard.transcript.model.reason if heard.transcript.model else ""
         return heard, bill
+
+
+def whose(user_id: str) -> str:
+    """Return the tenant of the request under way: the key's, or the user a server without keys is told of.
+
+    Raises:
+        KeyNotAllowed: on a server open to everyone, two who say nothing of themselves, or the same, may be
+            two people: what is kept for one would be the other's.
+    """
+    visit = VISIT.get()
+    if visit.stranger:
+        raise KeyNotAllowed("this needs an API key: without one nobody can tell whose it is")
+    return visit.key.tenant if visit.key else tenants.of_user(user_id)

@@ -168,9 +168,9 @@ def guards(
     cors = Middleware(
         CORSMiddleware,
         allow_origins=origins,
-        allow_methods=("GET", "POST", "DELETE"),
-        allow_headers=("Authorization", "Content-Type", "X-API-Key", "X-Request-ID"),
-        expose_headers=("Retry-After", "X-Request-ID"),
+        allow_methods=("GET", "POST", "PUT", "HEAD", "DELETE"),
+        allow_headers=("Authorization", "Content-Type", "Content-Range", "X-API-Key", "X-Request-ID"),
+        expose_headers=("Retry-After", "Upload-Offset", "X-Request-ID"),
     )
     gate = Middleware(
         KeyGate,

@@ -92,6 +92,7 @@ def shared(service: Service) -> list[Field]:
         Field("response_format", response_format(), "what is answered; json if absent"),
         Field("temperature", number(0.0, 1.0), "0 = deterministic; above, the decode is sampled"),
         Field("url", text(2048), "https address of the recording, where this server fetches them"),
+        Field("upload", text(64), "id of a recording sent ahead (POST /v1/uploads)"),
         Field("user_id", text(LONGEST_USER), "whose request it is, where no key says so"),
         Field("hotwords", text(), "ours: words to favour, separated by commas"),
         Field("quality", choice(get_args(Quality)), "ours: time against accuracy; balanced if absent"),
@@ -159,7 +160,7 @@ def translations(service: Service) -> list[Field]:
 def detections(service: Service) -> list[Field]:
     """Return the fields of POST /v1/audio/detect-language."""
     return [
-        *(f for f in shared(service) if f.name in {"model", "url", "user_id", "vad"}),
+        *(f for f in shared(service) if f.name in {"model", "url", "upload", "user_id", "vad"}),
         Field("languages", language(), "candidates; absent = all the model knows", many=True),
     ]
 

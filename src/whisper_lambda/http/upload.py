@@ -42,7 +42,7 @@ class Upload:
     """What a request brought."""
 
     values: dict[str, Any]  # field name -> what its kind read
-    recording: Recording | None  # None: it gave a `url` instead
+    recording: Recording | None  # None: it named a `url` or an `upload` instead
     size_bytes: int
 
 
@@ -148,9 +148,12 @@ async def received(
         except ClientDisconnect as cause:
             raise ClientGone("the client left while it was sending") from cause
         given = values.finished()
-        if came == ("url" in given):
-            what = f"give {part} or url, not both" if came else f"{part} is missing: send the recording in it"
-            raise blamed(BadOption(what) if came else MissingField(what), part)
+        elsewhere = [name for name in ("url", "upload") if name in given]
+        if came + len(elsewhere) > 1:
+            names = " or ".join([*([part] if came else []), *elsewhere])
+            raise blamed(BadOption(f"give {names}, not both"), part)
+        if not came and not elsewhere:
+            raise blamed(MissingField(f"{part} is missing: send the recording in it"), part)
         yield Upload(given, spool.recording() if came else None, spool.size_bytes)
     finally:
         spool.close()
