@@ -91,7 +91,7 @@ class DbosFanout:
         _our_logs()
         self._dbos = DBOS(config=config)
         self._poll_s = settings.jobs_poll_s
-        self._tenant_at_once = settings.jobs_tenant_at_once or 1_000_000
+        self._tenant_at_once = min(settings.jobs_tenant_at_once or at_once, at_once)
         for work in (self.plan, self.chunk, self.merge, self.webhook):
             DBOS.workflow(name=work.__name__, max_recovery_attempts=None)(_plain(work))
 
@@ -164,7 +164,7 @@ class DbosFanout:
         job = self._done(lambda: steps.plan(self._shop, job_id), takes_place=True)
         if job is None or job.state not in LIVE:
             self._told(job)
-        elif not job.chunks:
+        elif not job.chunks or job.chunks_done >= job.chunks:
             self._enqueue("merge", f"{job_id}/merge", job_id, job=job)
         else:
             for index in range(min(AHEAD, job.chunks)):

@@ -12,13 +12,15 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from whisper_lambda import lanes, pipeline
+from whisper_lambda.audio.identity import identity
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import (
     ClientError,
@@ -31,6 +33,7 @@ from whisper_lambda.job import LIVE, PLAN, ChunkDone, Failure, Job, PlanSheet, V
 from whisper_lambda.jobs import places
 from whisper_lambda.plain import to_plain
 from whisper_lambda.ports import Engine, JobStore, ObjectStore
+from whisper_lambda.recall import NOTHING, Recall
 from whisper_lambda.transcript.voices import check_separable
 from whisper_lambda.types import Chunk, ChunkResult, Decoded, ModelChoice, Plan
 
@@ -50,6 +53,7 @@ class Workshop:
     settings: Settings
     decode: Callable[[io.FileIO, bool], Decoded]  # a file; whether its channels are wanted apart
     engine: Callable[[str | None], AbstractContextManager[tuple[Engine, ModelChoice]]]
+    recall: Callable[[str], Recall]  # what a tenant's recordings said before
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -78,7 +82,6 @@ def plan(shop: Workshop, job_id: str) -> Job:
 
 
 def _planned(shop: Workshop, job: Job) -> None:
-    voices: list[Voice] = []
     with shop.engine(job.order.model) as (engine, choice):
         plans = _plans(shop, job, engine)
         numbered = sorted(
@@ -88,27 +91,34 @@ def _planned(shop: Workshop, job: Job) -> None:
         for index, (chunk, channel) in enumerate(numbered):
             lanes.stay()
             shop.objects.put(places.chunk_key(job, index), places.to_bytes(chunk, channel))
-        voices = [_voice(plan) for plan in plans]
-    sheet = json.dumps(to_plain(PlanSheet(tuple(voices))))
+    known = plans[0].known  # of a recording heard before, instead of its chunks
+    sheet = json.dumps(to_plain(PlanSheet(tuple(_voice(plan) for plan in plans))))
     shop.objects.put(places.plan_key(job), sheet.encode())
+    for index, result in enumerate(known):
+        if (attempt := shop.store.begin(job.id, index)) is not None:
+            shop.store.put_chunk(job.id, ChunkDone(index, result.start, result.duration, result), attempt)
     shop.store.change(
         job.id,
         {"running"},
         options=plans[0].options,
         choice=choice,
         audio_s=max(plan.duration for plan in plans),
-        speech_s=sum(chunk.duration for chunk, _ in numbered),
-        chunks=len(numbered),
+        speech_s=sum(r.duration for r in known) + sum(c.duration for c, _ in numbered),
+        chunks=len(numbered) + len(known),
     )
 
 
 def _plans(shop: Workshop, job: Job, engine: Engine) -> list[Plan]:
     """One plan; or one a channel, all in the language of the first."""
     options = job.order.options
-    if not job.order.by_channel:
-        return [pipeline.prepare(lambda: _decoded(shop, job), options, engine=engine)]
-    started = time.perf_counter()
-    decoded = _decoded(shop, job)
+    with _recording(shop, job) as file:
+        if not job.order.by_channel:
+            recall = shop.recall(job.tenant)
+            known = identity(file) if recall is not NOTHING else None
+            decode = partial(shop.decode, file, False)
+            return [pipeline.prepare(decode, options, engine=engine, recall=recall, identity=known)]
+        started = time.perf_counter()
+        decoded = shop.decode(file, True)
     decode_s = time.perf_counter() - started
     check_separable(len(decoded.channels), job.order.speakers)
     plans: list[Plan] = []
@@ -120,21 +130,24 @@ def _plans(shop: Workshop, job: Job, engine: Engine) -> list[Plan]:
     return plans
 
 
-def _decoded(shop: Workshop, job: Job) -> Decoded:
+@contextmanager
+def _recording(shop: Workshop, job: Job) -> Iterator[io.FileIO]:
+    """Open the recording as a file of this machine."""
     with shop.objects.open(job.source) as stream:
         if isinstance(stream, io.FileIO):
-            return shop.decode(stream, job.order.by_channel)
+            yield stream
+            return
         with tempfile.TemporaryFile(dir=shop.settings.scratch, buffering=0) as file:
             shutil.copyfileobj(stream, file)
             assert isinstance(file, io.FileIO)
-            return shop.decode(file, job.order.by_channel)
+            yield file
 
 
 def _voice(plan: Plan) -> Voice:
     return Voice(
         plan.options,
         plan.duration,
-        len(plan.chunks),
+        len(plan.chunks) + len(plan.known),
         plan.language_probability,
         plan.dropped,
         plan.warnings,
@@ -188,7 +201,8 @@ def _said(shop: Workshop, job: Job, audio: Chunk, attempt: int) -> ChunkResult:
     with shop.engine(job.choice.served) as (engine, choice):
         if choice.served != job.choice.served:
             raise ModelUnavailable(f"this worker has no {job.choice.served}; the job's plan needs it")
-        return pipeline.transcribe_chunk(audio, job.options or job.order.options, engine=engine)
+        options = job.options or job.order.options
+        return pipeline.transcribe_chunk(audio, options, engine=engine, recall=shop.recall(job.tenant))
 
 
 def _give_up_or_wait(shop: Workshop, job: Job, cause: Exception, attempt: int) -> None:
