@@ -185,7 +185,9 @@ def build(settings: Settings, *, progress: Progress = quiet) -> Service:
 
 def stored_objects(settings: Settings) -> ObjectStore:
     """Return where recordings sent ahead and jobs' parts are kept."""
-    return DirectoryObjects(settings.home / "objects", address=lambda key: f"/v1/{key}")
+    return DirectoryObjects(
+        settings.jobs_objects or settings.home / "objects", address=lambda key: f"/v1/{key}"
+    )
 
 
 def segments(settings: Settings) -> SqliteSegments | None:

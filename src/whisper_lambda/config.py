@@ -171,6 +171,9 @@ class Settings:
         default=None,
         metadata={"help": "directory of recordings and results, shared by all workers; unset = home/objects"},
     )
+    jobs_here: bool = field(
+        default=True, metadata={"help": "does `serve` do jobs itself; no = `worker` does, here or elsewhere"}
+    )
     jobs_at_once: int = field(
         default=0,
         metadata={

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
 from dataclasses import dataclass, replace
 from functools import partial
 from io import FileIO
 
-from whisper_lambda.adapters.directory_objects import DirectoryObjects
+from whisper_lambda import machine
 from whisper_lambda.audio.decode import decode
-from whisper_lambda.bootstrap import Service, limits
+from whisper_lambda.bootstrap import Service, limits, stored_objects
 from whisper_lambda.config import Settings
 from whisper_lambda.jobs.desk import Desk
 from whisper_lambda.jobs.steps import Workshop
@@ -35,8 +36,7 @@ def open_desk(settings: Settings) -> Desk:
     from whisper_lambda.adapters.sqljobs import SqlJobStore
 
     address = settings.jobs_database or sqlite_at(settings.home / "jobs" / "jobs.sqlite")
-    objects = DirectoryObjects(settings.jobs_objects or settings.home / "objects")
-    return Desk(SqlJobStore(Database(address)), objects, settings)
+    return Desk(SqlJobStore(Database(address)), stored_objects(settings), settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,47 @@ def hire(service: Service, desk: Desk, *, at_once: int, network: Network | None 
     )
     fanout.launch()
     return Worker(replace(desk, fanout=fanout), fanout)
+
+
+class Office:
+    """A server's hold on jobs: the desk opens with the first job asked after, workers when told to."""
+
+    def __init__(self, service: Service, settings: Settings) -> None:
+        self._service = service
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._desk: Desk | None = None
+        self._worker: Worker | None = None
+        self._closed = False
+
+    def desk(self) -> Desk:
+        """Return the desk.
+
+        Raises:
+            StorageFailed, StorageFull: its database cannot be used.
+        """
+        with self._lock:
+            if self._desk is None:
+                self._desk = open_desk(self._settings)
+            return self._desk
+
+    def hire(self) -> None:
+        """Have this process do jobs too, one core left to requests; returns when it does."""
+        desk = self.desk()
+        free = max(1, machine.cores(self._settings) - 1)
+        with self._lock:
+            if not self._closed and self._worker is None:
+                self._worker = hire(self._service, desk, at_once=self._settings.jobs_at_once or free)
+                self._desk = self._worker.desk
+
+    def close(self) -> None:
+        """Hand on what is under way, and close the desk."""
+        with self._lock:
+            self._closed = True
+            if self._worker:
+                self._worker.close()
+            elif self._desk:
+                self._desk.store.close()
 
 
 def workshop(service: Service, desk: Desk) -> Workshop:

@@ -85,7 +85,6 @@ class DbosFanout:
             "executor_id": worker,
             "serializer": DBOSPortableJSONSerializer(),
             "log_level": "WARNING",
-            "notification_listener_polling_interval_sec": 10.0,
             "scheduler_polling_interval_sec": 3600.0,
         }
         _our_logs()

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "serve": Command("whisper_lambda.cli.serve", "serve", "Answer over HTTP: our API and OpenAI's."),
         "lambda-local": Command(
             "whisper_lambda.cli.lambda_local", "lambda_local", "Run the AWS Lambda function on this machine."
+        ),
         "worker": Command(
             "whisper_lambda.cli.worker", "worker", "Do jobs from a queue shared with other machines."
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from whisper_lambda.cli.terminal import Terminated, say
 
 if TYPE_CHECKING:
     from whisper_lambda.http.keys import KeyFile
+    from whisper_lambda.staffing import Office
 
 
 def serve(
@@ -45,6 +47,7 @@ def serve(
     from whisper_lambda.http.app import create_app
     from whisper_lambda.http.gates import Gates
     from whisper_lambda.http.keys import key_file
+    from whisper_lambda.staffing import Office
     from whisper_lambda.telemetry import configure_logging
 
     del debug  # read by the outermost edge
@@ -61,17 +64,33 @@ def serve(
     configure_logging(settings)
     service = (context.obj["build"] or build)(settings)
     gates = Gates.of(service, settings, open_to_everyone=open_to_everyone)
-    app = create_app(service, settings, gates=gates)
-    served = server.server(
-        app, settings, gates, lambda: _tell(listener, host, door, open_to_everyone=open_to_everyone)
-    )
+    office = Office(service, settings)
+    app = create_app(service, settings, gates=gates, office=office)
+
+    def listening() -> None:
+        _tell(listener, host, door, open_to_everyone=open_to_everyone)
+        if settings.jobs_here:
+            threading.Thread(target=_hire, args=(office,), name="hire", daemon=True).start()
+
+    served = server.server(app, settings, gates, listening)
     try:
         asyncio.run(served.serve(sockets=[listener]))
     except (Terminated, KeyboardInterrupt):
         pass  # uvicorn passes on the signal it has already obeyed
     finally:
+        office.close()
         service.decoders.close()
     say("stopped")
+
+
+def _hire(office: Office) -> None:
+    """Do jobs here too; the queue's libraries load while requests are answered already."""
+    from whisper_lambda.errors import WhisperLambdaError
+
+    try:
+        office.hire()
+    except WhisperLambdaError as failure:
+        say(f"jobs are not done here: {failure}")
 
 
 def _check_door(host: str, door: KeyFile, *, open_to_everyone: bool) -> None:

@@ -25,7 +25,13 @@ READ_TIMEOUT = b"x-stainless-read-timeout"  # the OpenAI SDKs say how long they 
 # What needs no key, and what needs another scope than "transcribe". Prefixes of paths.
 OPEN = ("/health/live", "/health/ready")
 PAGE = "/page/"  # files that are the same for everybody; what the page then asks for needs a key
-SCOPES = {"/metrics": "metrics", "/jobs": "jobs", "/v1/jobs": "jobs", "/admin": "admin"}
+SCOPES = {
+    "/metrics": "metrics",
+    "/jobs": "jobs",
+    "/v1/jobs": "jobs",
+    "/v1/webhook_secret": "jobs",
+    "/admin": "admin",
+}
 
 FOR_PASSES = ("/v1/realtime",)  # what a client secret opens; nothing else
 KEY_PROTOCOL = "openai-insecure-api-key."  # as OpenAI's pages spell it

@@ -26,6 +26,7 @@ from whisper_lambda.http.fields import Field, blamed
 from whisper_lambda.http.listening import Event, Heard, Tell, Wish, hear, while_waited_for
 from whisper_lambda.http.upload import Spool, Upload, received
 from whisper_lambda.network import Network
+from whisper_lambda.staffing import Office
 
 MOST_THREADS = 256  # admission lets far fewer work; the rest wait there and hold none
 
@@ -38,7 +39,14 @@ class House:
     settings: Settings
     admission: Admission
     network: Network = field(default_factory=Network)
+    jobs: Office | None = None
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MOST_THREADS))
+
+    @property
+    def office(self) -> Office:
+        """Where jobs are handed in."""
+        assert self.jobs is not None
+        return self.jobs
 
     @asynccontextmanager
     async def received(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -31,6 +32,7 @@ from whisper_lambda.errors import (
     UnsupportedMedia,
 )
 from whisper_lambda.http.fields import LONGEST_VALUE, Field, Values, blamed
+from whisper_lambda.http.jsonbody import pairs
 
 MEGABYTE = 1_000_000
 _LONGEST_FORM = 4 * LONGEST_VALUE  # bytes of a form that carries no file
@@ -164,10 +166,8 @@ async def _body(request: Request, values: Values, spool: Spool, part: str) -> bo
     kind, parameters = parse_options_header(request.headers.get("content-type", ""))
     if kind == b"multipart/form-data":
         return await _Multipart(values, spool, part).read(request, parameters.get(b"boundary", b""))
-    if kind == b"application/x-www-form-urlencoded":
-        for name, value in parse_qsl(
-            (await _short(request)).decode("utf-8", "replace"), keep_blank_values=True
-        ):
+    if kind in _FORMS:
+        for name, value in _FORMS[kind](await _short(request)):
             values.add(name, value)
         return False
     if kind.startswith((b"audio/", b"video/")) or kind == b"application/octet-stream":
@@ -177,9 +177,18 @@ async def _body(request: Request, values: Values, spool: Spool, part: str) -> bo
     if not kind and not await _short(request):
         return False
     raise UnsupportedMedia(
-        f"send multipart/form-data with the recording as {part!r}, or the recording itself as audio/* or "
-        "application/octet-stream with its options in the query"
+        f"send multipart/form-data with the recording as {part!r}, the recording itself as audio/* or "
+        "application/octet-stream with its options in the query, or JSON that says where it is"
     )
+
+
+def _form(body: bytes) -> list[tuple[str, str]]:
+    return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
+
+
+_FORMS: Mapping[bytes, Callable[[bytes], Iterable[tuple[str, str]]]] = MappingProxyType(
+    {b"application/x-www-form-urlencoded": _form, b"application/json": pairs}
+)
 
 
 async def _short(request: Request) -> bytes:
