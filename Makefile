@@ -44,7 +44,7 @@ test: $(READY_TO_TEST) browser  ## set up and run every test but the long and th
 	@$(BIN)/python -m pytest -m "not aws and not long"
 
 test-page: $(READY_TO_TEST) browser  ## the page in a browser, the long forms too
-	@$(BIN)/python -m pytest tests/page
+	@LONG=1 $(BIN)/python -m pytest tests/page
 
 # The page's tests drive Debian's Chromium; where it cannot be had they skip, and say so.
 browser:

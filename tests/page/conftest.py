@@ -1,99 +1,36 @@
-"""A real browser, real servers: the page is driven as its users drive it.
-
-Any error on the console of any test fails it; what the browser itself logs of a refused request is
-allowed only where the test says so.
-"""
+"""One browser for all, a fresh profile for each test."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Playwright, expect, sync_playwright
+from visiting import CHROMIUM, FLAGS, Guarded, Visitor, fake_server, real_server, visiting
 
 from fakes import FakeEngine, fake_service
 from serving import served
-from whisper_lambda.bootstrap import Service
+from whisper_lambda.config import Settings
 from whisper_lambda.http.app import create_app
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    f"--{flag}"
-    for flag in (
-        "no-sandbox",
-        "disable-gpu",
-        "disable-quic",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        "use-fake-ui-for-media-stream",
-        "use-fake-device-for-media-stream",
-        "autoplay-policy=no-user-gesture-required",
-    )
-]
-REFUSED = re.compile(r"Failed to load resource: the server responded with a status of (\d+)")
-GONE = "net::ERR_"
+from whisper_lambda.http.gates import Gates
+from whisper_lambda.http.keys import key_file, new_key
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = [item for item in items if Path(__file__).parent in item.path.parents]
-    if CHROMIUM is None and here:
+    if CHROMIUM is None:
         why = "NO CHROMIUM ON THIS MACHINE: the page is NOT tested (apt-get install chromium)"
-        for item in here:
-            item.add_marker(pytest.mark.skip(reason=why))
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=why))
 
 
-@dataclass
-class Visitor:
-    """A page and what its console said."""
-
-    page: Page
-    address: str
-    errors: list[str] = field(default_factory=list)
-    allowed: set[str] = field(default_factory=set)  # statuses, or "gone": the server is away
-
-    def noted(self, text: str) -> None:
-        refused = REFUSED.search(text)
-        known = refused[1] in self.allowed if refused else GONE in text and "gone" in self.allowed
-        if not known:
-            self.errors.append(text)
-
-    def open(self, path: str = "/") -> Page:
-        self.page.goto(self.address + path)
-        self.page.wait_for_selector("main h1")
-        return self.page
-
-    def drop(self, *files: tuple[str, bytes]) -> None:
-        """Let files fall on the page, as a hand would."""
-        carried = [{"name": n, "data": list(b)} for n, b in files]
-        self.page.evaluate(
-            """(files) => {
-                const carried = new DataTransfer();
-                for (const { name, data } of files) carried.items.add(new File([new Uint8Array(data)], name));
-                const how = { dataTransfer: carried, bubbles: true, cancelable: true };
-                for (const kind of ['dragenter', 'dragover', 'drop'])
-                    document.body.dispatchEvent(new DragEvent(kind, how));
-            }""",
-            carried,
-        )
-
-    def read(self, name: str) -> None:
-        """Open the transcript of a file that is being written, when it is."""
-        self.page.locator(".queue li", has_text=name).get_by_role("link", name="Read").click(timeout=60_000)
-        self.page.wait_for_selector(".sheet .line, .sheet .empty")
+expect.set_options(timeout=20_000)  # as much as a busy machine may need
 
 
+# Of the package, not the session: while Playwright runs no other test can start an event loop.
 @pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as running:
@@ -107,43 +44,11 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     browser.close()
 
 
-@contextmanager
-def visiting(browser: Browser, address: str, **context: object) -> Iterator[Visitor]:
-    """Visit with a fresh profile; whatever the console complained of fails the test."""
-    options = {"viewport": {"width": 1280, "height": 860}, "locale": "en-GB"} | context
-    opened = browser.new_context(**options)
-    page = opened.new_page()
-    page.set_default_timeout(20_000)
-    visitor = Visitor(page, address)
-    page.on("console", lambda m: visitor.noted(m.text) if m.type in {"error", "warning"} else None)
-    page.on("pageerror", lambda e: visitor.errors.append(f"uncaught: {e}"))
-    try:
-        yield visitor
-    finally:
-        opened.close()
-    assert visitor.errors == []
-
-
-Visit = Callable[..., Visitor]
-
-
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Visit]:
+def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
     """Open a page of a server: visit(address, **context options)."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         yield lambda address, **context: stack.enter_context(visiting(browser, address, **context))
-
-
-@contextmanager
-def fake_server(engine: FakeEngine, **gates: object) -> Iterator[tuple[str, Service]]:
-    """Serve with a fake engine; give the address."""
-    with (
-        fake_service(engine) as service,
-        served(create_app(service, service.settings, **gates)) as address,
-    ):
-        yield address, service
 
 
 @pytest.fixture(scope="package")
@@ -152,37 +57,23 @@ def fake_address() -> Iterator[str]:
         yield address
 
 
-@contextmanager
-def real_server(home: Path, *more: str, env: dict[str, str] | None = None) -> Iterator[str]:
-    """Start `whisper-lambda serve` with real base weights on a free port; give its address."""
-    command = [
-        str(Path(sys.executable).with_name("whisper-lambda")),
-        "serve",
-        "--port",
-        "0",
-        "--model",
-        "base",
-        *more,
-    ]
-    log = (home / "serve.log").open("w+b")
-    process = subprocess.Popen(command, stderr=log, stdout=log, env={**os.environ, **(env or {})})
-    try:
-        deadline = time.monotonic() + 60
-        while not (found := re.search(r"listening on (\S+)", (home / "serve.log").read_text())):
-            assert process.poll() is None, (home / "serve.log").read_text()
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.05)
-        yield found[1]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        log.close()
-
-
 @pytest.fixture(scope="package")
 def real_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with real_server(tmp_path_factory.mktemp("serve")) as address:
         yield address
+
+
+@pytest.fixture(scope="package")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """A server that asks for keys."""
+    settings = Settings(home=tmp_path_factory.mktemp("guarded"), probe_every_s=0)
+    text, key = new_key("ana", time.time())
+    little, poor = new_key("poor", time.time(), audio_s_per_day=30)
+    door = key_file(settings)
+    door.add(key)
+    door.add(poor)
+    with (
+        fake_service(FakeEngine(), settings) as service,
+        served(create_app(service, settings, gates=Gates.of(service, settings))) as address,
+    ):
+        yield Guarded(address, text, little)

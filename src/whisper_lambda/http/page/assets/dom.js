@@ -1,79 +1,79 @@
 // Elements from plain values. Text only ever becomes text: nothing here parses markup.
 
 export function h(tag, props = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(props)) {
-    if (value === undefined || value === null || value === false) continue;
-    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
-    else if (name in node && !['list', 'form', 'role'].includes(name)) node[name] = value;
-    else node.setAttribute(name, value === true ? '' : value);
-  }
-  node.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
-  return node;
+	const node = document.createElement(tag);
+	for (const [name, value] of Object.entries(props)) {
+		if (value === undefined || value === null || value === false) continue;
+		if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
+		else if (name in node && !['list', 'form', 'role'].includes(name)) node[name] = value;
+		else node.setAttribute(name, value === true ? '' : value);
+	}
+	node.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
+	return node;
 }
 
 // What others named: kept apart from the direction of the text around it.
 export const bdi = (text) => h('bdi', {}, shortened(text));
 
 export const shortened = (text, most = 160) =>
-  text.length <= most ? text : `${text.slice(0, most - 20)}…${text.slice(-18)}`;
+	text.length <= most ? text : `${text.slice(0, most - 20)}…${text.slice(-18)}`;
 
 export function fill(node, ...children) {
-  node.replaceChildren(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
-  return node;
+	node.replaceChildren(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
+	return node;
 }
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 
 // Do `work` on every item without holding the page up: a few milliseconds at a time.
 export async function inPieces(items, work, { signal, budgetMs = 8 } = {}) {
-  let until = performance.now() + budgetMs;
-  for (let i = 0; i < items.length; i++) {
-    work(items[i], i);
-    if (performance.now() > until) {
-      await breath();
-      if (signal?.aborted) return false;
-      until = performance.now() + budgetMs;
-    }
-  }
-  return true;
+	let until = performance.now() + budgetMs;
+	for (let i = 0; i < items.length; i++) {
+		work(items[i], i);
+		if (performance.now() > until) {
+			await breath();
+			if (signal?.aborted) return false;
+			until = performance.now() + budgetMs;
+		}
+	}
+	return true;
 }
 
 export const breath = () =>
-  globalThis.scheduler?.yield ? scheduler.yield() : new Promise((go) => setTimeout(go, 0));
+	globalThis.scheduler?.yield ? scheduler.yield() : new Promise((go) => setTimeout(go, 0));
 
 export function download(name, type, parts) {
-  const address = URL.createObjectURL(new Blob([parts].flat(), { type }));
-  const link = h('a', { href: address, download: name });
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+	const address = URL.createObjectURL(new Blob([parts].flat(), { type }));
+	const link = h('a', { href: address, download: name });
+	document.body.append(link);
+	link.click();
+	link.remove();
+	setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }
 
 // A modal with one heading. Resolves with what its form's button was worth, '' when it was left.
 export function dialog(title, build, { wide = false } = {}) {
-  return new Promise((done) => {
-    const id = `d${Math.random().toString(36).slice(2, 8)}`;
-    const box = h('dialog', { 'aria-labelledby': id, className: wide ? 'wide' : '' });
-    const close = (value = '') => box.close(value);
-    box.append(h('h2', { id }, title), ...[build(close)].flat(Infinity).filter(Boolean));
-    box.addEventListener('click', (e) => e.target === box && close());
-    box.addEventListener('close', () => {
-      box.remove();
-      done(box.returnValue);
-    });
-    document.body.append(box);
-    box.showModal();
-  });
+	return new Promise((done) => {
+		const id = `d${Math.random().toString(36).slice(2, 8)}`;
+		const box = h('dialog', { 'aria-labelledby': id, className: wide ? 'wide' : '' });
+		const close = (value = '') => box.close(value);
+		box.append(h('h2', { id }, title), ...[build(close)].flat(Infinity).filter(Boolean));
+		box.addEventListener('click', (e) => e.target === box && close());
+		box.addEventListener('close', () => {
+			box.remove();
+			done(box.returnValue);
+		});
+		document.body.append(box);
+		box.showModal();
+	});
 }
 
 let saying;
 // One sentence for everybody, read out once.
 export function say(text, { alert = false } = {}) {
-  const place = $(alert ? '#alarm' : '#status');
-  clearTimeout(saying);
-  place.textContent = '';
-  requestAnimationFrame(() => (place.textContent = text));
-  saying = setTimeout(() => (place.textContent = ''), alert ? 15_000 : 5_000);
+	const place = $(alert ? '#alarm' : '#status');
+	clearTimeout(saying);
+	place.textContent = '';
+	requestAnimationFrame(() => (place.textContent = text));
+	saying = setTimeout(() => (place.textContent = ''), alert ? 15_000 : 5_000);
 }

@@ -9,41 +9,41 @@ let asking = null;
 export const key = () => sessionStorage.getItem(NAME) ?? localStorage.getItem(NAME) ?? '';
 
 export function keepKey(text, { always = false } = {}) {
-  forgetKey();
-  if (text) (always ? localStorage : sessionStorage).setItem(NAME, text);
+	forgetKey();
+	if (text) (always ? localStorage : sessionStorage).setItem(NAME, text);
 }
 
 export function forgetKey() {
-  sessionStorage.removeItem(NAME);
-  localStorage.removeItem(NAME);
+	sessionStorage.removeItem(NAME);
+	localStorage.removeItem(NAME);
 }
 
 // Ask for a key, once for all who need one at the moment. Resolves to whether one was given.
 export function askForKey(reason = '') {
-  asking ??= dialog(t('API key'), (close) => {
-    const field = h('input', {
-      type: 'password', id: 'key', autocomplete: 'off', spellcheck: false, required: true, value: key(),
-      'aria-describedby': 'key-why',
-    });
-    const always = h('input', { type: 'checkbox', id: 'key-always', checked: Boolean(localStorage.getItem(NAME)) });
-    const keep = (event) => {
-      event.preventDefault();
-      keepKey(field.value.trim(), { always: always.checked });
-      close('given');
-    };
-    return h('form', { onsubmit: keep },
-      h('p', { id: 'key-why', className: reason ? 'wrong' : '' },
-        reason || t('This server asks for a key. Whoever runs it makes one with “whisper-lambda keys add”.')),
-      h('label', { htmlFor: 'key' }, t('Key')), field,
-      h('label', { className: 'check' }, always, t('Remember it on this device, not only until this tab is closed')),
-      h('p', { className: 'acts' },
-        h('button', { type: 'submit', className: 'main' }, t('Use this key')),
-        key() && h('button', { type: 'button', onclick: () => { forgetKey(); close('forgotten'); } }, t('Forget it')),
-        h('button', { type: 'button', onclick: () => close() }, t('Close'))));
-  }).then((how) => {
-    asking = null;
-    if (how === 'given') dispatchEvent(new Event('key'));
-    return how === 'given';
-  });
-  return asking;
+	asking ??= dialog(t('API key'), (close) => {
+		const field = h('input', {
+			type: 'password', id: 'key', autocomplete: 'off', spellcheck: false, required: true, value: key(),
+			'aria-describedby': 'key-why',
+		});
+		const always = h('input', { type: 'checkbox', id: 'key-always', checked: Boolean(localStorage.getItem(NAME)) });
+		const keep = (event) => {
+			event.preventDefault();
+			keepKey(field.value.trim(), { always: always.checked });
+			close('given');
+		};
+		return h('form', { onsubmit: keep },
+			h('p', { id: 'key-why', className: reason ? 'wrong' : '' },
+				reason || t('This server asks for a key. Whoever runs it makes one with “whisper-lambda keys add”.')),
+			h('label', { htmlFor: 'key' }, t('Key')), field,
+			h('label', { className: 'check' }, always, t('Remember it on this device, not only until this tab is closed')),
+			h('p', { className: 'acts' },
+				h('button', { type: 'submit', className: 'main' }, t('Use this key')),
+				key() && h('button', { type: 'button', onclick: () => { forgetKey(); close('forgotten'); } }, t('Forget it')),
+				h('button', { type: 'button', onclick: () => close() }, t('Close'))));
+	}).then((how) => {
+		asking = null;
+		if (how === 'given') dispatchEvent(new Event('key'));
+		return how === 'given';
+	});
+	return asking;
 }
