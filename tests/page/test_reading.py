@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.sync_api import Page, expect
+from visiting import Visitor, fake_server
 
 from fakes import FakeEngine
 from serving import wav
-from visiting import Visitor, fake_server
 
 HOSTILE = (
     '<img src=x onerror="globalThis.pwned=1"><script>globalThis.pwned=1</script> '
@@ -26,26 +26,42 @@ WATCH = """() => {
 
 
 def lines_of(words: int, each: int = 10, word_s: float = 0.36) -> list[dict[str, Any]]:
-    """Lines as the page keeps them."""
+    """Lines as the page keeps them; every seventeenth word is doubtful."""
     spoken = ["uno", "dos", "tres", "cuatro", "cinco", "seis", "siete,", "ocho", "nueve", "diez."]
+
+    def word(i: int) -> list[Any]:
+        return [
+            f" {spoken[i % 10]}",
+            round(i * word_s, 3),
+            round((i + 1) * word_s, 3),
+            0.9 if i % 17 else 0.4,
+        ]
+
     found = []
     for n in range(0, words, each):
-        own = [
-            [f" {spoken[i % 10]}", round(i * word_s, 3), round((i + 1) * word_s, 3), 0.4 if i % 17 == 0 else 0.9]
-            for i in range(n, min(words, n + each))
-        ]
-        found.append({"id": f"l{n // each + 1}", "start": own[0][1], "end": own[-1][2], "who": "", "words": own})
+        own = [word(i) for i in range(n, min(words, n + each))]
+        line = {"id": f"l{n // each + 1}", "start": own[0][1], "end": own[-1][2], "who": "", "words": own}
+        found.append(line)
     return found
 
 
 def kept(visitor: Visitor, lines: list[dict[str, Any]], audio: bytes | None = None, **more: Any) -> Page:
     """Put a transcript where the page keeps them, and open it."""
-    duration = lines[-1]["end"] if lines else 1.0
     doc = {
-        "id": "given", "name": "given.wav", "kind": "file", "created": 1_764_000_000_000, "duration": duration,
-        "language": "es", "task": "transcribe", "model": {"requested": "base", "served": "base", "reason": ""},
-        "receipt": None, "dropped": [], "warnings": [], "lines": lines, "wish": {},
-    } | more  # fmt: skip
+        "id": "given",
+        "name": "given.wav",
+        "kind": "file",
+        "created": 1_764_000_000_000,
+        "duration": lines[-1]["end"] if lines else 1.0,
+        "language": "es",
+        "task": "transcribe",
+        "model": {"requested": "base", "served": "base", "reason": ""},
+        "receipt": None,
+        "dropped": [],
+        "warnings": [],
+        "lines": lines,
+        "wish": {},
+    } | more
     page = visitor.open()
     page.evaluate(
         """async ([doc, audio]) => {
@@ -57,7 +73,7 @@ def kept(visitor: Visitor, lines: list[dict[str, Any]], audio: bytes | None = No
                 await store.put('audio', doc.id, new Blob([bytes], { type: 'audio/wav' }));
             }
         }""",
-        [doc, __import__("base64").b64encode(audio).decode() if audio else None],
+        [doc, base64.b64encode(audio).decode() if audio else None],
     )
     page.evaluate("location.hash = '#/t/given'")
     page.wait_for_selector(".sheet .line")
@@ -115,7 +131,9 @@ def test_a_word_of_ten_thousand_letters_and_a_line_from_right_to_left(visit: Any
     assert len(exported(page, "srt").replace("\n", "")) > 10_000
 
 
-def test_three_hours_open_scroll_and_play_without_a_stutter(visit: Any, fake_address: str, tmp_path: Path) -> None:
+def test_three_hours_open_scroll_and_play_without_a_stutter(
+    visit: Any, fake_address: str, tmp_path: Path
+) -> None:
     visitor = visit(fake_address)
     visitor.open()
     visitor.page.evaluate(WATCH)

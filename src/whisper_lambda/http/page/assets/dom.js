@@ -1,5 +1,7 @@
 // Elements from plain values. Text only ever becomes text: nothing here parses markup.
 
+import { t } from './words.js';
+
 export function h(tag, props = {}, ...children) {
 	const node = document.createElement(tag);
 	for (const [name, value] of Object.entries(props)) {
@@ -67,6 +69,11 @@ export function dialog(title, build, { wide = false } = {}) {
 		box.showModal();
 	});
 }
+
+// A dialog that asks: resolves to true when its verb was chosen.
+export const ask = (title, verb, ...children) => dialog(title, (close) => h('form', { onsubmit: (e) => { e.preventDefault(); close('yes'); } },
+	...children, h('p', { className: 'acts' }, h('button', { className: 'main' }, verb), h('button', { type: 'button', onclick: () => close() }, t('Close')))))
+	.then((how) => how === 'yes');
 
 let saying;
 // One sentence for everybody, read out once.

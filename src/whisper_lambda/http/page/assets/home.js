@@ -1,7 +1,7 @@
 // The first sheet: put recordings in, see what becomes of them, find what was written before.
 
 import { facts } from './api.js';
-import { bdi, dialog, fill, h, say, shortened } from './dom.js';
+import { ask, bdi, fill, h, say, shortened } from './dom.js';
 import { canRecord, Recording } from './recording.js';
 import { sentence } from './options.js';
 import { add, cancel, dismiss, queue, queued, retry, stateText } from './queue.js';
@@ -115,10 +115,8 @@ export class Home {
 	}
 
 	async #forget(card) {
-		const sure = await dialog(t('Forget this transcript?'), (close) => [
-			h('p', {}, bdi(card.name)), h('p', {}, t('It and its recording are removed from this browser. What you exported stays.')),
-			h('p', { className: 'acts' }, h('button', { className: 'main', onclick: () => close('yes') }, t('Forget')), h('button', { onclick: () => close() }, t('Keep'))),
-		]);
+		const sure = await ask(t('Forget this transcript?'), t('Forget'), h('p', {}, bdi(card.name)),
+			h('p', {}, t('It goes from this browser, recordings too. What you exported stays.')));
 		if (!sure) return;
 		await forget(card.id);
 		this.#find(this.query.value);

@@ -35,7 +35,7 @@ export function askForKey(reason = '') {
 			h('p', { id: 'key-why', className: reason ? 'wrong' : '' },
 				reason || t('This server asks for a key. Whoever runs it makes one with “whisper-lambda keys add”.')),
 			h('label', { htmlFor: 'key' }, t('Key')), field,
-			h('label', { className: 'check' }, always, t('Remember it on this device, not only until this tab is closed')),
+			h('label', { className: 'check' }, always, t('Remember it on this device')),
 			h('p', { className: 'acts' },
 				h('button', { type: 'submit', className: 'main' }, t('Use this key')),
 				key() && h('button', { type: 'button', onclick: () => { forgetKey(); close('forgotten'); } }, t('Forget it')),

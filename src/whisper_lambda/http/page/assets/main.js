@@ -1,7 +1,7 @@
 // Starts the page: which sheet is shown, what every sheet shares.
 
 import { call, facts, learnFacts, serverBack } from './api.js';
-import { $, dialog, fill, h, say } from './dom.js';
+import { $, ask, fill, h, say } from './dom.js';
 import { Home, takeDrops } from './home.js';
 import { askForKey } from './key.js';
 import { keySheet, singleKeys } from './keys.js';
@@ -79,11 +79,9 @@ function frame() {
 
 async function forgetEverything() {
 	const too = h('input', { type: 'checkbox' });
-	const sure = await dialog(t('Forget everything?'), (close) => [
-		h('p', {}, t('All transcripts and recordings are removed from this browser. What you exported stays.')),
-		h('label', { className: 'check' }, too, t('Also what the server keeps of mine: uploads, jobs and cache')),
-		h('p', { className: 'acts' }, h('button', { className: 'main', onclick: () => close('yes') }, t('Forget everything')), h('button', { onclick: () => close() }, t('Keep'))),
-	]);
+	const sure = await ask(t('Forget everything?'), t('Forget everything'),
+		h('p', {}, t('It goes from this browser, recordings too. What you exported stays.')),
+		h('label', { className: 'check' }, too, t('Also what the server keeps of mine: uploads, jobs and cache')));
 	if (!sure) return;
 	try {
 		if (too.checked) await call('v1/data', { method: 'DELETE' });

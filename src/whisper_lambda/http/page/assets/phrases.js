@@ -3,12 +3,10 @@ export default `
 0.1 s earlier, later|0,1 s antes, después|0,1 s plus tôt, plus tard
 3 s back, on|3 s atrás, adelante|3 s en arrière, en avant
 API key|Clave de la API|Clé d’API
-All transcripts and recordings are removed from this browser. What you exported stays.|Todas las transcripciones y grabaciones se borran de este navegador. Lo exportado se queda.|Toutes les transcriptions et tous les enregistrements sont effacés de ce navigateur. Ce qui a été exporté reste.
 Also what the server keeps of mine: uploads, jobs and cache|También lo mío que guarda el servidor: archivos, trabajos y caché|Aussi ce que le serveur garde de moi : fichiers, travaux et cache
 Another program holds the microphone: close it and try again.|Otro programa usa el micrófono: ciérrelo e inténtelo de nuevo.|Un autre programme tient le micro : fermez-le et réessayez.
 Begin|Empezar|Commencer
 Being written|Escribiéndose|En cours d’écriture
-Browsers give the microphone only to pages with https, or at localhost. Ask for this page as https://… (the documentation says how), or add a file instead.|Los navegadores solo dan el micrófono a páginas con https o en localhost. Abra esta página como https://… (la documentación dice cómo) o añada un archivo.|Les navigateurs ne donnent le micro qu’aux pages en https ou sur localhost. Ouvrez cette page en https://… (la documentation dit comment), ou ajoutez un fichier.
 Cancel|Cancelar|Annuler
 Care|Esmero|Soin
 Close|Cerrar|Fermer
@@ -41,9 +39,7 @@ Hearing it|Oírlo|L’entendre
 Hearing it again|Oyéndolo otra vez|Nouvelle écoute
 Here it cost nothing but this server’s time.|Aquí no costó más que el tiempo de este servidor.|Ici, cela n’a coûté que le temps de ce serveur.
 How loud it is|Volumen|Volume
-It and its recording are removed from this browser. What you exported stays.|Se borra de este navegador con su grabación. Lo exportado se queda.|Elle est effacée de ce navigateur avec son enregistrement. Ce qui a été exporté reste.
 Join|Unir|Joindre
-Keep|Conservar|Garder
 Key|Clave|Clé
 Keyboard|Teclado|Clavier
 Language|Idioma|Langue
@@ -72,7 +68,6 @@ Read|Leer|Lire
 Reading the file|Leer el archivo|Lire le fichier
 Recording|Grabación|Enregistrement
 Recordings|Grabaciones|Enregistrements
-Remember it on this device, not only until this tab is closed|Recordarla en este equipo, no solo hasta cerrar la pestaña|La retenir sur cet appareil, pas seulement jusqu’à la fermeture de l’onglet
 Remove|Quitar|Retirer
 Replace all|Reemplazar todo|Tout remplacer
 Replace by|Reemplazar por|Remplacer par
@@ -94,14 +89,11 @@ Task|Tarea|Tâche
 Text of the line at {time}|Texto de la línea de {time}|Texte de la ligne à {time}
 Text that goes before, for its style and spelling|Texto previo, por su estilo y ortografía|Texte qui précède, pour le style et l’orthographe
 The answer ended early.|La respuesta se cortó.|La réponse s’est interrompue.
-The connection broke. The recording goes on; it is written down when you stop.|Se cortó la conexión. La grabación sigue; se escribirá cuando pare.|La connexion est rompue. L’enregistrement continue ; il sera écrit à l’arrêt.
-The connection broke. The recording goes on; trying to join again.|Se cortó la conexión. La grabación sigue; intentando volver.|La connexion est rompue. L’enregistrement continue ; nouvel essai.
 The microphone is gone. What was said is kept when you stop.|El micrófono se fue. Lo dicho se guarda cuando pare.|Le micro a disparu. Ce qui a été dit est gardé à l’arrêt.
 The file is no longer here: add it again.|El archivo ya no está: añádalo otra vez.|Le fichier n’est plus là : ajoutez-le à nouveau.
 The job failed.|El trabajo falló.|Le travail a échoué.
 The job was cancelled.|El trabajo se canceló.|Le travail a été annulé.
 The microphone cannot be used: {why}|El micrófono no se puede usar: {why}|Le micro est inutilisable : {why}
-The microphone was refused. Allow it for this page in the browser’s settings (beside the address), then try again.|Se negó el micrófono. Permítalo a esta página en el navegador (junto a la dirección) e inténtelo de nuevo.|Le micro a été refusé. Autorisez-le pour cette page dans le navigateur (près de l’adresse), puis réessayez.
 The receipt|El recibo|Le reçu
 The recording is needed for this.|Para esto hace falta la grabación.|Il faut pour cela l’enregistrement.
 The recording is not kept here. Choose it to hear it:|La grabación no está aquí. Elíjala para oírla:|L’enregistrement n’est pas ici. Choisissez-le pour l’entendre :
@@ -111,7 +103,6 @@ The server cannot be reached.|No se llega al servidor.|Le serveur est injoignabl
 The server does not take live sound at the moment.|El servidor no acepta sonido en vivo ahora.|Le serveur n’accepte pas le son en direct pour l’instant.
 The server refused this key: {why}|El servidor rechazó esta clave: {why}|Le serveur a refusé cette clé : {why}
 There is nothing to take back.|No hay nada que deshacer.|Il n’y a rien à annuler.
-This browser cannot cut this recording; hear it all again instead.|Este navegador no puede cortar esta grabación; óigala toda otra vez.|Ce navigateur ne peut pas couper cet enregistrement ; réentendez tout.
 This browser has no microphone to give.|Este navegador no tiene micrófono que dar.|Ce navigateur n’a pas de micro à donner.
 This browser keeps nothing: export before you leave.|Este navegador no guarda nada: exporte antes de salir.|Ce navigateur ne garde rien : exportez avant de partir.
 This line|Esta línea|Cette ligne
@@ -125,7 +116,6 @@ Try again|Reintentar|Réessayer
 Undo|Deshacer|Annuler
 Use this key|Usar esta clave|Utiliser cette clé
 Waited for its turn|Esperó su turno|A attendu son tour
-What this page asked of the server, for a terminal or a program. The key is not in it.|Lo que esta página pidió al servidor, para una terminal o un programa. La clave no está.|Ce que cette page a demandé au serveur, pour un terminal ou un programme. La clé n’y est pas.
 What was said|Lo dicho|Ce qui a été dit
 What you add goes to {host} and nowhere else. Transcripts and recordings are kept in this browser.|Lo que añade va a {host} y a ningún otro sitio. Transcripciones y grabaciones se guardan en este navegador.|Ce que vous ajoutez va à {host} et nulle part ailleurs. Transcriptions et enregistrements restent dans ce navigateur.
 While editing|Al editar|En modifiant
@@ -215,4 +205,12 @@ word by word|palabra a palabra|mot à mot
 {n} s left out: {why}|{n} s omitidos: {why}|{n} s omises : {why}
 {part} of {all} passages|{part} de {all} pasajes|{part} passages sur {all}
 {s} at {mb} MB|{s} con {mb} MB|{s} à {mb} Mo
+Browsers give the microphone only to https pages and localhost. Open this page as https://…, or add a file.|Los navegadores solo dan el micrófono a páginas https y a localhost. Abra esta página como https://… o añada un archivo.|Les navigateurs ne donnent le micro qu’aux pages https et à localhost. Ouvrez cette page en https://…, ou ajoutez un fichier.
+It goes from this browser, recordings too. What you exported stays.|Se borra de este navegador, con grabaciones. Lo exportado se queda.|Effacé de ce navigateur, enregistrements compris. Ce qui a été exporté reste.
+The microphone was refused. Allow it beside the address, then try again.|Se negó el micrófono. Permítalo junto a la dirección e inténtelo de nuevo.|Le micro a été refusé. Autorisez-le près de l’adresse, puis réessayez.
+Remember it on this device|Recordarla en este equipo|La retenir sur cet appareil
+What this page asked, for a terminal or a program. The key is not in it.|Lo que pidió esta página, para una terminal o un programa. La clave no está.|Ce que cette page a demandé, pour un terminal ou un programme. Sans la clé.
+The recording goes on; it is written down when you stop.|La grabación sigue; se escribirá cuando pare.|L’enregistrement continue ; il sera écrit à l’arrêt.
+The connection broke. The recording goes on.|Se cortó la conexión. La grabación sigue.|La connexion est rompue. L’enregistrement continue.
+This browser cannot cut this recording: hear all of it again.|Este navegador no puede cortarla: óigala toda otra vez.|Ce navigateur ne peut pas la couper : réentendez tout.
 `;

@@ -210,7 +210,7 @@ function progressed(item, { progress }, began) {
 	change(item, { state: 'listening', duration: duration || item.duration, done, eta });
 }
 
-// Put the bytes where the server says, in pieces it may have part of already, then make the job of them.
+// Put the bytes where the server says, then make the job of them.
 async function uploaded(item, fields, headers) {
 	const { signal } = item.stop;
 	const place = await callJson('v1/uploads', { method: 'POST', json: { size_bytes: item.sent.size, content_type: item.sent.type || undefined }, signal });
@@ -259,15 +259,13 @@ export function secondsOf(blob) {
 }
 
 export function stateText(item) {
-	const percent = Math.round((item.share ?? 0) * 100);
-	if (item.state === 'waiting') return t('waiting');
-	if (item.state === 'reading') return t('reading');
-	if (item.state === 'packing') return t('making it smaller, {n} %', { n: percent });
-	if (item.state === 'sending') return t('sending, {n} %', { n: percent });
-	if (item.state === 'offline') return item.error?.code === 'offline' ? t('waiting for the server to come back') : t('the server is busy; trying again');
-	if (item.state === 'key') return t('needs a key');
-	if (item.state === 'failed') return t('failed');
-	if (item.state === 'done') return t('done');
+	const n = Math.round((item.share ?? 0) * 100);
+	const plain = {
+		waiting: t('waiting'), reading: t('reading'), packing: t('making it smaller, {n} %', { n }), sending: t('sending, {n} %', { n }),
+		key: t('needs a key'), failed: t('failed'), done: t('done'),
+		offline: item.error?.code === 'offline' ? t('waiting for the server to come back') : t('the server is busy; trying again'),
+	}[item.state];
+	if (plain) return plain;
 	if (item.state !== 'listening') return '';
 	if (!item.done || !item.duration) return item.job ? t('a job of the server, about to begin') : t('listening');
 	const heardSoFar = t('{done} of {all} heard', { done: clock(item.done), all: clock(item.duration) });

@@ -1,7 +1,7 @@
 // One transcript: hear it, read along, correct it. Every change is a step one can take back.
 
 import { ApiError, send } from './api.js';
-import { $, bdi, dialog, fill, h, say } from './dom.js';
+import { $, ask, bdi, fill, h, say } from './dom.js';
 import { askForKey } from './key.js';
 import { characterAt, DOUBTFUL, Lines } from './lines.js';
 import { modelChoices, fieldsOf, formOf, options, routeOf } from './options.js';
@@ -240,7 +240,7 @@ export class Reader {
 		if (what) this.#shown(t('Done again: {what}', { what }));
 	}
 
-	// --- correcting -------------------------------------------------------------------------------
+	// correcting
 
 	edit(character = -1) {
 		if (this.editing || !this.line) return;
@@ -329,42 +329,34 @@ export class Reader {
 	shift(seconds, following = false) { this.change(T.shift(this.all, this.here, seconds, { following }), t('times shifted')); }
 
 	async shiftDialog() {
-		let seconds = 0;
-		let following = false;
-		const how = await dialog(t('Shift times'), (close) => h('form', { onsubmit: (e) => { e.preventDefault(); close('yes'); } },
-			h('label', { htmlFor: 'by' }, t('Seconds, with a minus for earlier')),
-			h('input', { id: 'by', type: 'number', step: '0.1', value: '0.5', required: true, oninput: (e) => (seconds = e.target.valueAsNumber) }),
-			h('label', { className: 'check' }, h('input', { type: 'checkbox', onchange: (e) => (following = e.target.checked) }), t('and all lines that follow')),
-			h('p', { className: 'acts' }, h('button', { className: 'main' }, t('Shift')), h('button', { type: 'button', onclick: () => close() }, t('Close')))));
-		if (how) this.shift(seconds || 0.5, following);
+		const by = h('input', { id: 'by', type: 'number', step: '0.1', value: '0.5', required: true });
+		const following = h('input', { type: 'checkbox' });
+		const sure = await ask(t('Shift times'), t('Shift'), h('label', { htmlFor: 'by' }, t('Seconds, with a minus for earlier')), by,
+			h('label', { className: 'check' }, following, t('and all lines that follow')));
+		if (sure) this.shift(by.valueAsNumber || 0, following.checked);
 	}
 
 	async name() {
 		const before = this.line.who;
 		const known = [...new Set(this.all.map((l) => l.who).filter(Boolean))];
-		const field = h('input', { id: 'who', value: before, list: undefined, autocomplete: 'off', maxLength: 80 });
-		field.setAttribute('list', 'whos');
+		const field = h('input', { id: 'who', value: before, autocomplete: 'off', maxLength: 80, list: 'whos' });
 		const everywhere = h('input', { type: 'checkbox', checked: Boolean(before) });
-		const how = await dialog(t('Speaker'), (close) => h('form', { onsubmit: (e) => { e.preventDefault(); close('yes'); } },
-			h('label', { htmlFor: 'who' }, t('Name')), field,
+		const sure = await ask(t('Speaker'), t('Name'), h('label', { htmlFor: 'who' }, t('Name')), field,
 			h('datalist', { id: 'whos' }, known.map((value) => h('option', { value }))),
-			before && h('label', { className: 'check' }, everywhere, t('wherever {name} speaks', { name: before })),
-			h('p', { className: 'acts' }, h('button', { className: 'main' }, t('Name')), h('button', { type: 'button', onclick: () => close() }, t('Close')))));
-		if (how) this.change(T.nameSpeaker(this.all, this.here, field.value.trim(), { everywhere: everywhere.checked }), t('speaker named'));
+			before && h('label', { className: 'check' }, everywhere, t('wherever {name} speaks', { name: before })));
+		if (sure) this.change(T.nameSpeaker(this.all, this.here, field.value.trim(), { everywhere: everywhere.checked }), t('speaker named'));
 	}
 
-	// --- hearing again ----------------------------------------------------------------------------
+	// hearing again
 
 	async rehear() {
 		const { line } = this;
 		if (!this.audio) return say(t('The recording is needed for this.'), { alert: true });
 		const models = modelChoices();
 		const pick = h('select', { id: 'with' }, models.map(([v, l]) => h('option', { value: v, selected: v === this.doc.wish?.model }, l)));
-		const how = await dialog(t('Hear this passage again'), (close) => h('form', { onsubmit: (e) => { e.preventDefault(); close('yes'); } },
-			h('p', {}, h('q', { dir: 'auto' }, T.lineText(line).slice(0, 200))),
-			h('label', { htmlFor: 'with' }, t('Model')), pick,
-			h('p', { className: 'acts' }, h('button', { className: 'main' }, t('Hear again')), h('button', { type: 'button', onclick: () => close() }, t('Close')))));
-		if (!how) return undefined;
+		const sure = await ask(t('Hear this passage again'), t('Hear again'), h('p', {}, h('q', { dir: 'auto' }, T.lineText(line).slice(0, 200))),
+			h('label', { htmlFor: 'with' }, t('Model')), pick);
+		if (!sure) return undefined;
 		const node = this.lines.node(line.id);
 		node?.classList.add('busy');
 		say(t('Hearing it again'));
@@ -382,7 +374,7 @@ export class Reader {
 	async #reheard(line, wish) {
 		const from = Math.max(0, line.start - 0.2);
 		const clip = await passage(this.audio, from, Math.min(this.doc.duration, line.end + 0.3));
-		if (!clip) throw new Error(t('This browser cannot cut this recording; hear it all again instead.'));
+		if (!clip) throw new Error(t('This browser cannot cut this recording: hear all of it again.'));
 		const answer = JSON.parse(await send(routeOf(wish).slice(1), formOf(fieldsOf(wish), clip, 'passage.wav')));
 		const index = this.all.findIndex((l) => l.id === line.id);
 		const heard = T.linesFrom(answer).map((l) => ({ ...T.shift([l], 0, from)[0], who: line.who }));
@@ -398,7 +390,7 @@ export class Reader {
 		return undefined;
 	}
 
-	// --- finding ----------------------------------------------------------------------------------
+	// finding
 
 	#countDoubts() {
 		const count = this.all.reduce((n, l) => n + l.words.filter((w) => w[3] < DOUBTFUL).length, 0);
@@ -454,7 +446,7 @@ export class Reader {
 		this.change(T.replaceAll(this.all, $('#seek', this.finder).value, by), t('{n} replaced', { n: count }));
 	}
 
-	// --- keys -------------------------------------------------------------------------------------
+	// keys
 
 	// True where the key meant something here.
 	key(e) {

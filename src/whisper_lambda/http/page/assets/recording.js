@@ -5,7 +5,7 @@ import { t, when } from './words.js';
 // Why there can be no recording here, in words one can act on; '' where there can.
 export function canRecord() {
 	if (!isSecureContext) {
-		return t('Browsers give the microphone only to pages with https, or at localhost. Ask for this page as https://… (the documentation says how), or add a file instead.');
+		return t('Browsers give the microphone only to https pages and localhost. Open this page as https://…, or add a file.');
 	}
 	return navigator.mediaDevices?.getUserMedia ? '' : t('This browser has no microphone to give.');
 }
@@ -15,7 +15,7 @@ export async function microphone() {
 		return await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
 	} catch (cause) {
 		const why = {
-			NotAllowedError: t('The microphone was refused. Allow it for this page in the browser’s settings (beside the address), then try again.'),
+			NotAllowedError: t('The microphone was refused. Allow it beside the address, then try again.'),
 			NotFoundError: t('No microphone was found: connect one and try again.'),
 			NotReadableError: t('Another program holds the microphone: close it and try again.'),
 		}[cause.name];

@@ -28,23 +28,25 @@ const apart = (values) => [
 	Object.entries(values).filter(([n]) => KNOWN.includes(n)), Object.fromEntries(Object.entries(values).filter(([n]) => !KNOWN.includes(n))),
 ];
 
-export function python({ request, name }) {
-	const [known, extra] = apart(grouped(request.fields));
-	const kind = request.route.endsWith('translations') ? 'translations' : 'transcriptions';
-	return `from openai import OpenAI\n\nclient = OpenAI(base_url="${location.origin}/v1", api_key="...")\nanswer = client.audio.${kind}.create(\n    file=open(${JSON.stringify(shown(name))}, "rb"),\n${known.map(([n, v]) => `    ${n}=${JSON.stringify(v)},\n`).join('')}${Object.keys(extra).length ? `    extra_body=${JSON.stringify(extra)},\n` : ''})\nprint(answer.text)\n`;
+const call = ({ request }) => `client.audio.${request.route.endsWith('translations') ? 'translations' : 'transcriptions'}.create`;
+
+export function python(doc) {
+	const [known, extra] = apart(grouped(doc.request.fields));
+	const more = Object.keys(extra).length ? [['extra_body', extra]] : [];
+	const fields = [...known, ...more].map(([n, v]) => `    ${n}=${JSON.stringify(v)},\n`).join('');
+	return `from openai import OpenAI\n\nclient = OpenAI(base_url="${location.origin}/v1", api_key="...")\nanswer = ${call(doc)}(\n    file=open(${JSON.stringify(shown(doc.name))}, "rb"),\n${fields})\nprint(answer.text)\n`;
 }
 
-export function javascript({ request, name }) {
-	const [known, extra] = apart(grouped(request.fields));
-	const kind = request.route.endsWith('translations') ? 'translations' : 'transcriptions';
-	return `import fs from "node:fs";\nimport OpenAI from "openai";\n\nconst client = new OpenAI({ baseURL: "${location.origin}/v1", apiKey: "..." });\nconst answer = await client.audio.${kind}.create({\n  file: fs.createReadStream(${JSON.stringify(shown(name))}),\n${[...known, ...Object.entries(extra)].map(([n, v]) => `  ${n}: ${JSON.stringify(v)},\n`).join('')}});\nconsole.log(answer.text);\n`;
+export function javascript(doc) {
+	const fields = Object.entries(grouped(doc.request.fields)).map(([n, v]) => `  ${n}: ${JSON.stringify(v)},\n`).join('');
+	return `import fs from "node:fs";\nimport OpenAI from "openai";\n\nconst client = new OpenAI({ baseURL: "${location.origin}/v1", apiKey: "..." });\nconst answer = await ${call(doc)}({\n  file: fs.createReadStream(${JSON.stringify(shown(doc.name))}),\n${fields}});\nconsole.log(answer.text);\n`;
 }
 
 export function requestDialog(doc) {
 	const ways = { curl, Python: python, JavaScript: javascript };
 	const text = h('pre', { tabIndex: 0 }, curl(doc));
 	return dialog(t('The request'), (close) => [
-		h('p', {}, t('What this page asked of the server, for a terminal or a program. The key is not in it.')),
+		h('p', {}, t('What this page asked, for a terminal or a program. The key is not in it.')),
 		h('p', { className: 'ways' }, Object.entries(ways).map(([name, write], i) => h('label', { className: 'check' },
 			h('input', { type: 'radio', name: 'way', checked: !i, onchange: () => (text.textContent = write(doc)) }), name))),
 		text,

@@ -208,7 +208,7 @@ class Session {
 
 	// The connection broke: the recording goes on, and what was not sent is sent when there is a new one.
 	async lost() {
-		this.view.failed(t('The connection broke. The recording goes on; trying to join again.'));
+		this.view.failed(t('The connection broke. The recording goes on.'));
 		for (let tries = 0; tries < 20 && !this.over; tries++) {
 			await new Promise((go) => setTimeout(go, 1500));
 			try {
@@ -220,7 +220,7 @@ class Session {
 		}
 		this.broken = true;
 		this.settled?.();
-		return this.view.failed(t('The connection broke. The recording goes on; it is written down when you stop.'));
+		return this.view.failed(t('The recording goes on; it is written down when you stop.'));
 	}
 
 	async awake() {

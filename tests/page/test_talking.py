@@ -1,0 +1,90 @@
+"""Live captions from a microphone that plays a recording; and when there is no microphone to be had."""
+
+from __future__ import annotations
+
+import re
+import wave
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Playwright, expect
+from test_states import looked_at
+from visiting import CHROMIUM, FLAGS, visiting
+
+from prompts import Prompt
+from serving import voice
+from whisper_lambda.tools.scoring import error_rate, normalise
+
+MICROPHONE_HZ = 48_000
+
+
+@pytest.fixture(scope="module")
+def speaking(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser whose microphone says the Spanish recording once, after half a second, then is silent."""
+    said = np.repeat(voice(), MICROPHONE_HZ // 16_000)
+    samples = np.concatenate([np.zeros(MICROPHONE_HZ // 2, np.float32), said])
+    path = tmp_path_factory.mktemp("microphone") / "mic.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(MICROPHONE_HZ)
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    flags = [*FLAGS, f"--use-file-for-fake-audio-capture={path}%noloop"]
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=flags)
+    yield browser
+    browser.close()
+
+
+@pytest.mark.model
+def test_what_is_said_is_read_along_and_kept(speaking: Browser, real_address: str, spanish: Prompt) -> None:
+    with visiting(speaking, real_address) as visitor:
+        page = visitor.open("/#/talk")
+        page.get_by_role("button", name="Begin").click()
+        expect(page.get_by_role("button", name="Stop and keep")).to_be_visible()
+        log = page.get_by_role("log")
+        expect(log).to_contain_text(re.compile(r"\w+ \w+"), timeout=30_000)
+        assert page.evaluate("document.querySelector('.tentative').closest('[aria-live]')") is None
+        looked_at(page, "talking")
+        expect(page.locator(".talkbar .clock")).to_contain_text(
+            re.compile(r"0:(1[6-9]|[2-5]\d)"), timeout=60_000
+        )
+        page.get_by_role("button", name="Pause").click()
+        expect(page.get_by_role("button", name="Go on")).to_be_visible()
+        paused = clock.inner_text()
+        page.wait_for_timeout(1200)
+        assert clock.inner_text() == paused
+        page.get_by_role("button", name="Stop and keep").click()
+        page.wait_for_selector(".sheet .line", timeout=30_000)
+        said = " ".join(page.locator(".said").all_inner_texts())
+
+        assert error_rate([normalise(spanish.text, "es")], [normalise(said, "es")]).wer < 0.35
+        assert page.evaluate("document.querySelector('.wave').getAttribute('aria-valuemax')") != "0"
+        page.keyboard.press("p")
+        page.wait_for_function("CSS.highlights.get('spoken').size === 1")
+        page.reload()
+        page.wait_for_selector(".sheet .line")
+        assert " ".join(page.locator(".said").all_inner_texts()) == said
+
+
+def test_without_https_the_page_says_why_there_is_no_microphone(browser: Browser, fake_address: str) -> None:
+    with visiting(browser, fake_address) as visitor:
+        visitor.page.add_init_script(
+            "Object.defineProperty(globalThis, 'isSecureContext', { get: () => false });"
+        )
+        page = visitor.open("/#/talk")
+        expect(page.locator(".wrong")).to_contain_text("https")
+        expect(page.get_by_role("button", name="Begin")).to_be_disabled()
+        looked_at(page, "insecure")
+
+
+def test_a_refused_microphone_is_told_in_words(playwright: Playwright, fake_address: str) -> None:
+    flags = [f for f in FLAGS if "fake" not in f]
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=flags)
+    try:
+        with visiting(browser, fake_address) as visitor:
+            page = visitor.open("/#/talk")
+            page.get_by_role("button", name="Begin").click()
+            expect(page.locator(".wrong")).to_contain_text(re.compile("microphone", re.IGNORECASE))
+    finally:
+        browser.close()
