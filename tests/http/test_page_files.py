@@ -111,6 +111,13 @@ def test_no_module_makes_markup_of_text() -> None:
     assert [name for name, f in page_files().named.items() if doors.search(f.body)] == []
 
 
+def test_the_page_is_told_what_this_server_can_do(http: httpx2.Client) -> None:
+    facts = http.get("/page/facts").json()
+
+    assert facts["realtime"] is True
+    assert {"tiny", "base", "small"} <= set(facts["models"])
+
+
 def test_with_keys_the_page_loads_and_its_questions_are_refused(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, probe_every_s=0)
     key_file(settings).add(new_key("ana", time.time())[1])

@@ -46,9 +46,8 @@ def test_what_is_said_is_read_along_and_kept(speaking: Browser, real_address: st
         expect(log).to_contain_text(re.compile(r"\w+ \w+"), timeout=30_000)
         assert page.evaluate("document.querySelector('.tentative').closest('[aria-live]')") is None
         looked_at(page, "talking")
-        expect(page.locator(".talkbar .clock")).to_contain_text(
-            re.compile(r"0:(1[6-9]|[2-5]\d)"), timeout=60_000
-        )
+        clock = page.locator(".talkbar .clock")
+        expect(clock).to_contain_text(re.compile(r"0:(1[6-9]|[2-5]\d)"), timeout=60_000)
         page.get_by_role("button", name="Pause").click()
         expect(page.get_by_role("button", name="Go on")).to_be_visible()
         paused = clock.inner_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import anyio.to_thread
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -61,7 +62,10 @@ def router(house: House) -> APIRouter:
 
     @routes.get("/page/facts")
     async def facts_of_this_server(request: Request) -> Response:
-        return JSONResponse(_facts(house, request), headers={**HEADERS, "Cache-Control": "no-store"})
+        paths = await anyio.to_thread.run_sync(request.app.openapi)  # once; it takes a moment
+        return JSONResponse(
+            _facts(house, frozenset(paths["paths"])), headers={**HEADERS, "Cache-Control": "no-store"}
+        )
 
     @routes.api_route("/page/{version}/{name}", methods=["GET", "HEAD"])
     async def file(request: Request, version: str, name: str) -> Response:
@@ -84,9 +88,8 @@ def _sent(request: Request, file: PageFile, version: str, keep: str) -> Response
     return Response(body, media_type=file.media_type, headers=headers)
 
 
-def _facts(house: House, request: Request) -> dict[str, object]:
+def _facts(house: House, paths: frozenset[str]) -> dict[str, object]:
     """Say what this server can do and how much it takes: what /docs says too, and nothing of its users."""
-    paths = {getattr(route, "path", "") for route in request.app.routes}
     settings = house.settings
     return {
         "version": whisper_lambda.__version__,
@@ -96,6 +99,7 @@ def _facts(house: House, request: Request) -> dict[str, object]:
         "max_audio_s": settings.max_audio_s,
         "jobs": "/v1/jobs" in paths,
         "uploads": "/v1/uploads" in paths,
-        "realtime": "/v1/realtime" in paths,
+        # Lambda holds no sockets open
+        "realtime": "/v1/realtime/client_secrets" in paths and not settings.lambda_memory_mb,
         "live": any(path.startswith("/v1/live") for path in paths),
     }
