@@ -120,6 +120,9 @@ class Settings:
     receipt_architecture: str = field(
         default="x86_64", metadata={"help": "architecture a receipt is priced for: x86_64 or arm64"}
     )
+    server_key: str | None = field(
+        default=None, metadata={"help": "API key `transcribe --server` sends; here no process list shows it"}
+    )
     prices_file: Path | None = field(
         default=None,
         metadata={"help": "JSON of prices that replace or add to the shipped ones (`cost prices`)"},

@@ -36,6 +36,10 @@ class _Fetching:
         else:
             self._now = f"fetching {what}"
 
+    def told(self, what: str) -> None:
+        """Learn in words what goes on."""
+        self._now = what
+
     @property
     def preparing(self) -> str:
         """What goes on before the recording is decoded."""

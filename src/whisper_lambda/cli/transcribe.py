@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from whisper_lambda.api import options_from
+from whisper_lambda.audio.encode import KBIT_PER_S
 from whisper_lambda.cli.clips import parse_clips
 from whisper_lambda.cli.flags import Flag, parameters
 from whisper_lambda.cli.inputs import recordings
@@ -18,6 +19,7 @@ from whisper_lambda.cli.outputs import prepare_folder
 from whisper_lambda.cli.progress import LINE_EVERY_VERBOSE_S, BarDisplay, LineDisplay
 from whisper_lambda.cli.recordings import Run, transcribe_all
 from whisper_lambda.cli.whisper_flags import ours
+from whisper_lambda.client.wanted import Compress
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import BadOption
 from whisper_lambda.transcript.formats import FORMATS, Layout, Renderer, needs, renderer
@@ -48,6 +50,7 @@ _words = partial(_flag, "What is said")
 _doubt = partial(_flag, "What is believed")
 _lines = partial(_flag, "Subtitles")
 _run = partial(_flag, "This run")
+_there = partial(_flag, "Elsewhere")
 
 
 def transcribe(
@@ -126,6 +129,25 @@ def transcribe(
     max_words_per_line: Annotated[
         int | None, _lines("Words a line.", "--max-words-per-line", value="N")
     ] = None,
+    server: Annotated[
+        str | None, _there("Have it heard there: https://...", "--server", value="URL", default="here")
+    ] = None,
+    key: Annotated[
+        str | None,
+        _there("Its API key.", "--key", value="KEY", default="WHISPER_LAMBDA_SERVER_KEY"),
+    ] = None,
+    compress: Annotated[
+        Compress, _there("Send Opus: auto (where it helps), always, never.", "--compress", value="WHEN")
+    ] = "auto",
+    kbit_per_s: Annotated[float, _there("Of the Opus.", "--kbit-per-s", value="X")] = KBIT_PER_S,
+    budget_usd: Annotated[
+        float | None,
+        _model("Most it may cost; chooses the tier.", "--budget-usd", value="USD", default="-"),
+    ] = None,
+    max_latency_s: Annotated[
+        float | None,
+        _model("Most it may take; chooses the tier.", "--max-latency-s", value="S", default="-"),
+    ] = None,
     threads: Annotated[
         int | None, _run("Cores to use.", "--threads", value="N", minimum=0, default="all")
     ] = None,
@@ -177,6 +199,23 @@ def transcribe(
             f"{len(found)} recordings as {renderers[0].name} cannot share stdout: give --output-dir"
         )
     display = _display(verbose=verbose, quiet=quiet)
+    if server:
+        if clip_timestamps or model_dir:
+            raise BadOption("--clip-timestamps and --model-dir go with hearing it here, not with --server")
+        from whisper_lambda.cli.remote import Errand, transcribe_remotely
+        from whisper_lambda.client.client import Client
+
+        errand = Errand(
+            client=Client(server, key or settings.server_key, compress=compress, kbit_per_s=kbit_per_s),
+            model=model,
+            options=options,
+            renderers=renderers,
+            budget_usd=budget_usd,
+            max_latency_s=max_latency_s,
+            display=display,
+            quiet=quiet,
+        )
+        return 0 if transcribe_remotely(errand, found, folder) else 1
     run = Run(
         service=(build or _builder(display))(settings),
         model=model,

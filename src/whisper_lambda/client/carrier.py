@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
-from io import BufferedReader, BytesIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -152,18 +152,22 @@ def _blocks(file: _Counting) -> Iterator[bytes]:
         yield block
 
 
-class _Counting(BufferedReader):
+class _Counting:
     """A file that tells how much of it was read."""
 
     def __init__(self, file: BinaryIO, content: Content, tell: Tell) -> None:
-        super().__init__(file)  # type: ignore[arg-type]  # any binary file with readinto will do
-        self._content, self._tell_of, self._read = content, tell, content.offset
+        self._file, self._content, self._progress = file, content, tell
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        block = super().read(BLOCK if size is None or size < 0 else size)
-        self._read += len(block)
-        self._tell_of(Progress("sending", float(self._read), float(self._content.size_bytes)))
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(BLOCK if size < 0 else size)
+        self._progress(Progress("sending", float(self._file.tell()), float(self._content.size_bytes)))
         return block
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 def _lower(headers: httpx2.Headers) -> dict[str, str]:

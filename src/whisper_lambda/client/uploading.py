@@ -69,6 +69,8 @@ def _uploaded(wanted: Wanted, content: Content, upload: Mapping[str, Any]) -> Co
     ours = urlsplit(url).netloc == urlsplit(wanted.url).netloc
     for attempt in range(1, wanted.attempts + 1):
         offset = yield from _arrived(url, upload) if ours and attempt > 1 else _nothing()
+        if offset >= content.size_bytes:  # all had come, and only the answer was lost
+            return
         headers = dict(upload.get("headers") or {})
         if offset:
             headers["Content-Range"] = f"bytes {offset}-{content.size_bytes - 1}/{content.size_bytes}"

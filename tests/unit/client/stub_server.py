@@ -46,7 +46,7 @@ class Stub:
 
     direct_limit: int = 1 << 40  # bytes of a body; more is refused with 413
     uploads: bool = True
-    job_states: list[str] = field(default_factory=lambda: ["queued", "running", "completed"])
+    job_states: list[str] = field(default_factory=lambda: ["completed"])
     job_error: dict[str, Any] | None = None
     script: dict[str, list[Answer]] = field(default_factory=dict)  # by "METHOD /first/part"
     got: list[Got] = field(default_factory=list)
@@ -93,7 +93,7 @@ class Stub:
         return refused(404, "not_found")
 
 
-def said(status: int, **members: Any) -> Answer:
+def said(status: int, /, **members: Any) -> Answer:
     return status, {"Content-Type": "application/json"}, json.dumps(members).encode()
 
 
@@ -143,7 +143,7 @@ def serving(stub: Stub) -> Iterator[Stub]:
             return
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a hang-up is no news
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     stub.url = f"http://127.0.0.1:{server.server_port}"

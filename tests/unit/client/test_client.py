@@ -158,7 +158,7 @@ def test_what_is_too_large_goes_up_compressed_and_is_heard_as_a_job(ask: Ask, tm
     path = tmp_path / "talk.wav"
     path.write_bytes(wav(160.0))
     told: list[Any] = []
-    with serving(Stub(direct_limit=1000)) as stub:
+    with serving(Stub(direct_limit=1000, job_states=["running", "completed"])) as stub:
         heard = ask(stub, path, language="es", on_progress=told.append)
 
     assert heard.text == "Hola a todos."
@@ -216,6 +216,16 @@ def test_an_upload_that_breaks_goes_on_where_it_ended(ask: Ask) -> None:
     assert again.headers["content-range"] == f"bytes 3000000-{len(big) - 1}/{len(big)}"
 
 
+def test_an_upload_that_came_whole_is_not_sent_again_because_its_answer_was_lost(ask: Ask) -> None:
+    big = MP3 + bytes(5_000_000)
+    stub = Stub(script={"PUT /store": [None]})
+    stub.stored += big
+    with serving(stub):
+        ask(stub, big)
+
+    assert len(stub.routes("PUT")) == 1
+
+
 def test_our_key_goes_to_our_server_only(ask: Ask) -> None:
     """A presigned address of a store must not learn it."""
     with serving(Stub()) as store, serving(Stub()) as stub:
@@ -230,7 +240,7 @@ def test_our_key_goes_to_our_server_only(ask: Ask) -> None:
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 def test_a_job_that_does_not_complete_is_an_error_of_its_own(ask: Ask, state: str) -> None:
     error = {"message": "no words", "code": "bad_audio"} if state == "failed" else None
-    stub = Stub(job_states=["running", state], job_error=error)
+    stub = Stub(job_states=[state], job_error=error)
     with serving(stub), pytest.raises(WhisperLambdaError) as told:
         ask(stub, MP3 + bytes(5_000_000))
 
@@ -318,7 +328,7 @@ def test_waiting_blocks_no_event_loop() -> None:
                 ticks.append(time.monotonic())
                 await asyncio.sleep(0.02)
 
-    with serving(Stub()) as stub:
+    with serving(Stub(job_states=["running", "completed"])) as stub:
         asyncio.run(run())
 
     assert len(ticks) > 10
