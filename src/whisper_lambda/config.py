@@ -215,6 +215,13 @@ class Settings:
         default="",
         metadata={"help": "what client secrets and live tokens are sealed with; unset = a file in home"},
     )
+    opentelemetry: bool = field(
+        default=False,
+        metadata={
+            "help": "spans and metrics of requests by OpenTelemetry, sent where the OTEL_EXPORTER_OTLP_* "
+            "variables say (extra otel)"
+        },
+    )
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
     log_format: str = field(
         default="auto", metadata={"help": "json, human, or auto: human on a terminal, else json"}

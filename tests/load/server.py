@@ -43,9 +43,8 @@ def _status(pid: int, name: str) -> int:
 @contextmanager
 def real(model: str = "base", **env: str) -> Iterator[Server]:
     """Run `whisper-lambda serve` with real weights."""
-    with running(
-        [sys.executable, "-m", "whisper_lambda.cli", "serve", "--port", "0", "-m", model], env
-    ) as it:
+    program = Path(sys.executable).with_name("whisper-lambda")
+    with running([str(program), "serve", "--port", "0", "--model", model], env) as it:
         yield it
 
 
@@ -61,7 +60,11 @@ def running(command: list[str], env: dict[str, str] | None = None) -> Iterator[S
     """Run a program that prints its address on stderr; end it when the block is left."""
     with TemporaryDirectory() as home:
         # Keys and usage belong to the run; weights to the machine.
-        own = {"WHISPER_LAMBDA_KEYS_FILE": f"{home}/keys.json", "WHISPER_LAMBDA_SCRATCH": home}
+        own = {
+            "WHISPER_LAMBDA_KEYS_FILE": f"{home}/keys.json",
+            "WHISPER_LAMBDA_SCRATCH": home,
+            "WHISPER_LAMBDA_CACHE_MB": "0",  # a remembered answer measures nothing
+        }
         process = subprocess.Popen(
             command,
             env=os.environ | own | (env or {}),
@@ -71,12 +74,13 @@ def running(command: list[str], env: dict[str, str] | None = None) -> Iterator[S
         )
         assert process.stderr
         try:
-            url = ""
+            url, said = "", []
             for line in process.stderr:
+                said.append(line)
                 if found := re.search(r"http://127\.0\.0\.1:\d+", line):
                     url = found[0]
                     break
-            assert url, f"the server did not start: exit code {process.poll()}"
+            assert url, "the server did not start: " + "".join(said)
             threading.Thread(target=process.stderr.read, daemon=True).start()  # or its log fills the pipe
             yield Server(url, process.pid)
         finally:

@@ -15,6 +15,7 @@ from whisper_lambda.http import (
     openai,
     peaks,
     reference,
+    tracing,
     uploads,
     webhooksecret,
 )
@@ -51,6 +52,7 @@ def create_app(
         docs_url=None,  # the framework's pages load their code from another site
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=tracing.telemetry(settings),
     )
     envelope.install(app)
     house = House(
@@ -70,4 +72,6 @@ def create_app(
     reference.describe(app)
     for layer in reversed((*envelope.OUTERMOST, *gates.middleware)):
         app.add_middleware(layer.cls, *layer.args, **layer.kwargs)
+    if settings.opentelemetry:
+        app.add_middleware(tracing.QueryBack)
     return app

@@ -20,6 +20,7 @@ from whisper_lambda.config import Settings
 from whisper_lambda.errors import BodyTooSlow, BrokenRequest, WhisperLambdaError
 from whisper_lambda.http.envelope import to_wire
 from whisper_lambda.http.gates import Gates
+from whisper_lambda.http.tracing import QueryAside
 
 HEAD_S = 8.0  # a request's first line and headers come within this, or the connection is closed
 LINGER_S = 2.0  # what a client still sends after its answer is thrown away for so long
@@ -147,7 +148,7 @@ def server(
 ) -> Server:
     """Return a server of `app`; `listening` is called when it has begun to listen."""
     config = uvicorn.Config(
-        app,
+        QueryAside(app) if settings.opentelemetry else app,
         http=connection,
         ws="websockets-sansio",
         ws_max_size=MOST_MESSAGE_BYTES,
@@ -155,7 +156,7 @@ def server(
         ws_ping_timeout=PING_S,
         ws_per_message_deflate=False,  # base64 of speech shrinks little, and costs time
         loop="asyncio",
-        lifespan="off",
+        lifespan="on" if settings.opentelemetry else "off",  # FastAPI sets its exporters up there
         log_config=None,
         access_log=False,
         server_header=False,
