@@ -42,6 +42,9 @@
     - TooManyJobs          as many jobs of the tenant wait or run as may
     - MethodNotAllowed     there is, but not for this method
     - NoSuchSession        a live session that ended, is another's, or never was
+    - LiveTokenRefused     a live session's token that was not made here, or for another session
+      . LiveTokenExpired     the step came too long after the one before
+      . LiveStepReplayed     the step was done already
     - BoundTooTight        no tier is as cheap or as quick as the request wants it
     - RemoteRefused        another server refused a request of ours, for a reason of its own
   + ServerError          we are at fault: 5xx, safe to retry
@@ -366,6 +369,26 @@ class RemoteRefused(ClientError):
     """The server a client asked refused the request, with a code that is not one of ours."""
 
     code = "remote_refused"
+
+
+class LiveTokenRefused(ClientError):
+    """A live session's token was not made here, or for another session or tenant."""
+
+    code = "live_token_invalid"
+
+
+class LiveTokenExpired(LiveTokenRefused):
+    """The step of a live session came too long after the one before; begin a new session."""
+
+    code = "live_token_expired"
+    status = 410
+
+
+class LiveStepReplayed(LiveTokenRefused):
+    """This step of a live session was done already; send the token of the latest answer."""
+
+    code = "live_step_replayed"
+    status = 409
 
 
 class ServerError(WhisperLambdaError):

@@ -23,6 +23,7 @@ from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.house import House
 from whisper_lambda.http.page import routes as page
 from whisper_lambda.http.realtime import routes as realtime_routes
+from whisper_lambda.http.realtime import steps
 from whisper_lambda.network import Network
 from whisper_lambda.staffing import Office
 
@@ -67,6 +68,7 @@ def create_app(
     app.include_router(peaks.router(house))
     app.include_router(page.router(house))
     app.include_router(realtime_routes.router(house, gates))
+    app.include_router(steps.router(house, gates))
     for router in gates.routers:
         app.include_router(router)
     reference.describe(app)
