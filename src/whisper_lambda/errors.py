@@ -42,11 +42,11 @@
     - TooManyJobs          as many jobs of the tenant wait or run as may
     - MethodNotAllowed     there is, but not for this method
     - NoSuchSession        a live session that ended, is another's, or never was
+    - BoundTooTight        no tier is as cheap or as quick as the request wants it
+    - RemoteRefused        another server refused a request of ours, for a reason of its own
     - LiveTokenRefused     a live session's token that was not made here, or for another session
       . LiveTokenExpired     the step came too long after the one before
       . LiveStepReplayed     the step was done already
-    - BoundTooTight        no tier is as cheap or as quick as the request wants it
-    - RemoteRefused        another server refused a request of ours, for a reason of its own
   + ServerError          we are at fault: 5xx, safe to retry
     - EngineFailed         the model raised while decoding
     - DecoderFailed        the decoder could not be started (not: it died on this input)
