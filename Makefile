@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-model test-aws test-page test-sdk browser bench evaluate fuzz schema load lock wheels docs clean
+.PHONY: help run test check test-model test-aws test-page test-sdk browser bench evaluate fuzz deadlines schema load lock wheels docs clean
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -58,6 +58,9 @@ test-model: $(READY_TO_TEST)  ## only the tests with real weights on real audio
 
 test-aws: $(READY_TO_TEST) $(AWS_READY)  ## the tests against AWS emulators and validators
 	@$(BIN)/python -m pytest -m aws
+
+deadlines: $(READY_TO_TEST)  ## 1,000 random times to answer in on Lambda (make test: 60)
+	@BUDGETS=1000 $(BIN)/python -m pytest -s -k "random_budgets" tests/aws
 
 test-sdk: $(READY_TO_TEST) $(SDK_READY)  ## the openai SDK's own tests of audio and models, against this server
 	@$(BIN)/python tests/sdk/suite.py $(SDK)/openai $(SDK)/bin/python

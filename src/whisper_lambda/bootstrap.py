@@ -96,8 +96,17 @@ class Service:
         *,
         model: str | None = None,
         tenant: str | None = tenants.LOCAL,
+        from_s: float = 0.0,
     ) -> Iterator[Hearing]:
-        """Open one recording: planned on entry, decoded as `results` is read, given up on exit."""
+        """Open one recording: planned on entry, decoded as `results` is read, given up on exit.
+
+        Args:
+            source: the recording.
+            options: what may change the text; None = the defaults.
+            model: tier or alias wished for; None = the settings' default.
+            tenant: whose it is; None = nothing of it is remembered.
+            from_s: chunks that begin before this second are left out: they were heard already.
+        """
         options = options or Options()
         self.decoders.warm()  # a child starts while the weights load
         if not self.router.loaded and options.vad != "off":
@@ -111,6 +120,7 @@ class Service:
                 recall=recall,
                 identity=identity(source) if recall is not NOTHING else None,
             )
+            plan = pipeline.rest(plan, from_s)
             results = pipeline.results(plan, engine=engine, recall=recall)
             try:
                 yield Hearing(plan, choice, results)

@@ -195,6 +195,21 @@ def transcribe_chunk(
     return result
 
 
+def rest(plan: Plan, from_s: float) -> Plan:
+    """Return the plan without what begins before a second of the recording: it was heard already."""
+    if from_s <= 0:
+        return plan
+    begin = from_s - _TICK_S
+    return replace(
+        plan,
+        chunks=tuple(chunk for chunk in plan.chunks if chunk.start >= begin),
+        dropped=tuple(d for d in plan.dropped if d.start >= begin),
+    )
+
+
+_TICK_S = 1e-4  # seconds that went through JSON and back
+
+
 def finish(plan: Plan, heard: Iterable[ChunkResult], *, choice: ModelChoice | None = None) -> Transcript:
     """Put results, in any order, on the recording's timeline."""
     started = time.perf_counter()

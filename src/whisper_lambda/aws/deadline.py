@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from whisper_lambda import deadline
 from whisper_lambda.errors import OutOfTime
 
-CUT_S = 2.8  # before the end; leaves time to write and send what was heard
-GUARD_S = 2.2  # before the end; the application had its chance
+CUT_S = 3.5  # before the end; leaves time to write and send what was heard
+GUARD_S = 2.8  # before the end; the application had its chance
 
 
 class Budget:

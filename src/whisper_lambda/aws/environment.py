@@ -95,7 +95,11 @@ def open_environment(
         raise BadOption(f"the function's command is one of {', '.join(ROLES)}, not {role!r}")
     if role == "api":
         check_door(settings)
-    settings = replace(settings, probe_every_s=0.0)  # a frozen process probes nothing; warm-ups do
+    settings = replace(
+        settings,
+        probe_every_s=0.0,  # a frozen process probes nothing; warm-ups do
+        live_secret=settings.live_secret or settings.keys or "",  # what all environments have in common
+    )
     service = build(settings)
     readiness = Readiness(service, every_s=0.0)
     if role in HEARING:

@@ -57,7 +57,12 @@ def create_app(
     )
     envelope.install(app)
     house = House(
-        service, settings, gates.admission, network or Network(), office or Office(service, settings)
+        service,
+        settings,
+        gates.admission,
+        network or Network(),
+        office or Office(service, settings),
+        gates.seal,
     )
     app.include_router(founding.router(house))
     app.include_router(openai.router(house))

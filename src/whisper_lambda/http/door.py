@@ -11,6 +11,7 @@ from contextlib import ExitStack
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from whisper_lambda import deadline
 from whisper_lambda.errors import ClientError, CrossSite, MissingKey, WhisperLambdaError
 from whisper_lambda.http.admission import VISIT, Visit
 from whisper_lambda.http.asking import facts
@@ -140,7 +141,8 @@ class KeyGate:
             told_s = float(headers.get(READ_TIMEOUT, b"inf"))
         except ValueError:
             told_s = math.inf
-        return min(self._answer_within_s, told_s) if told_s > 0 else self._answer_within_s
+        allowed_s = min(self._answer_within_s, deadline.remaining_s())
+        return min(allowed_s, told_s) if told_s > 0 else allowed_s
 
 
 def _key_text(headers: Mapping[bytes, bytes]) -> str | None:

@@ -27,6 +27,7 @@ def router(house: House) -> APIRouter:
         ),
         Field("language", parameters.language(), "ISO 639-1 code; absent = detected"),
         Field("format", parameters.response_format(), "what is answered; json if absent"),
+        Field("resume", text(2048), "the token of an answer that was cut for time: the rest is heard"),
         Field("url", text(2048), "https address of the recording, where this server fetches them"),
     ]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+import secrets
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -14,17 +17,26 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 from starlette.requests import Request
 
-from whisper_lambda import tenants, uploads
+from whisper_lambda import deadline, tenants, uploads
 from whisper_lambda.bootstrap import Service, Source
 from whisper_lambda.config import Settings
 from whisper_lambda.economy.receipt import Receipt, receipt
-from whisper_lambda.errors import FetchRefused, KeyNotAllowed, NoSuchUpload
+from whisper_lambda.errors import (
+    BadResume,
+    CannotFinishInTime,
+    FetchRefused,
+    KeyNotAllowed,
+    NoSuchUpload,
+    OutOfTime,
+)
 from whisper_lambda.http.admission import VISIT, Admission
 from whisper_lambda.http.asking import Ask, facts
 from whisper_lambda.http.fetch import fetch
 from whisper_lambda.http.fields import Field, blamed
 from whisper_lambda.http.listening import Event, Heard, Tell, Wish, hear, while_waited_for
+from whisper_lambda.http.resuming import SoFar, out_of_time, resumed
 from whisper_lambda.http.upload import Spool, Upload, received
+from whisper_lambda.live.seals import SECRET_BYTES, Seal
 from whisper_lambda.network import Network
 from whisper_lambda.staffing import Office
 
@@ -40,6 +52,7 @@ class House:
     admission: Admission
     network: Network = field(default_factory=Network)
     jobs: Office | None = None
+    seal: Callable[[], Seal] = lambda: Seal(secrets.token_bytes(SECRET_BYTES))
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MOST_THREADS))
 
     @property
@@ -47,6 +60,19 @@ class House:
         """Where jobs are handed in."""
         assert self.jobs is not None
         return self.jobs
+
+    async def _in_time(self, run: Callable[[], Heard]) -> Heard:
+        """Run in a thread; where somebody ends the work at some time, wait no longer than until then.
+
+        Raises:
+            OutOfTime: that time came first. The thread learns of it as of a client that left.
+        """
+        left_s = deadline.remaining_s()
+        if left_s == math.inf:
+            return await anyio.to_thread.run_sync(run, limiter=self.threads)
+        with anyio.move_on_after(max(0.0, left_s)):
+            return await anyio.to_thread.run_sync(run, limiter=self.threads, abandon_on_cancel=True)
+        raise OutOfTime("the time to answer in is over")
 
     @asynccontextmanager
     async def received(
@@ -110,6 +136,15 @@ class House:
             source: samples, where the upload is not a file to be decoded.
             tell: told, in the line's thread, of the plan and of each segment.
         """
+        recording, so_far = upload.recording if source is None else source, SoFar()
+        assert recording is not None
+        asked = replace(wish, tenant=self.tenant(request, upload))
+        whose = facts(request.scope).get("tenant", "")
+        if token := upload.values.get("resume"):
+            try:
+                asked = resumed(token, recording, asked, self.seal(), whose, time.time())
+            except BadResume as refused:
+                raise blamed(refused, "resume") from None
 
         def listen(going_on: Tell) -> Heard:
             def told(event: Event) -> None:
@@ -117,12 +152,12 @@ class House:
                 if tell:
                     tell(event)
 
-            recording = upload.recording if source is None else source
-            assert recording is not None
-            whose = replace(wish, tenant=self.tenant(request, upload))
-            return hear(self.service, recording, whose, told)
+            return hear(self.service, recording, asked, told, so_far)
 
-        return await self.in_turn(request, upload, wish, listen)
+        try:
+            return await self.in_turn(request, upload, wish, listen)
+        except OutOfTime:
+            raise out_of_time(so_far, recording, asked, self.seal(), whose, time.time()) from None
 
     def tenant(self, request: Request, upload: Upload) -> str | None:
         """Return whose the recording is, for what is remembered; None = nothing is to be.
@@ -154,10 +189,17 @@ class House:
                     going_on(event)
                     turn.told(event)
 
-                run = partial(listen, told)
-                return await anyio.to_thread.run_sync(run, limiter=self.threads), turn.queue_s
+                return await self._in_time(partial(listen, told)), turn.queue_s
 
-        heard, queue_s = await while_waited_for(request, work)
+        try:
+            heard, queue_s = await while_waited_for(request, work)
+        except CannotFinishInTime:
+            if deadline.remaining_s() < math.inf:
+                known["out_of_time"] = "refused"
+            raise
+        except OutOfTime:
+            known["out_of_time"] = "cut"
+            raise
         bill = receipt(heard.transcript, self.settings, queue_s=queue_s, init_s=heard.init_s)
         known.update(bill.to_wire())
         known["language"] = heard.transcript.language

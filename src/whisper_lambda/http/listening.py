@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 from starlette.requests import Request
@@ -23,7 +23,16 @@ from whisper_lambda.bootstrap import Hearing, Service, Source, limits
 from whisper_lambda.errors import ClientGone, NotSeparable
 from whisper_lambda.lanes import Lane
 from whisper_lambda.transcript.voices import check_separable, speaker, together
-from whisper_lambda.types import ChunkResult, Decoded, Options, Plan, Segment, Timings, Transcript
+from whisper_lambda.types import (
+    ChunkResult,
+    Decoded,
+    ModelChoice,
+    Options,
+    Plan,
+    Segment,
+    Timings,
+    Transcript,
+)
 
 T = TypeVar("T")
 Event = Plan | Segment  # the plan first, when nothing is left to refuse; then segments in order
@@ -39,6 +48,7 @@ class Wish:
     by_channel: bool = False  # one speaker a channel
     speakers: tuple[str, ...] = ()  # their names, in the channels' order
     tenant: str | None = None  # whose recording it is; None = nothing of it is remembered
+    from_s: float = 0.0  # what begins before this second of the recording was heard already
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +59,36 @@ class Heard:
     init_s: float
 
 
-def hear(service: Service, source: Source, wish: Wish, tell: Tell) -> Heard:
+class Notes(Protocol):
+    """What somebody notes down of a recording that is being heard."""
+
+    def begin(self, plan: Plan, choice: ModelChoice) -> None:
+        """Note what is to be heard."""
+
+    def add(self, result: ChunkResult) -> None:
+        """Note one chunk more, in recording order."""
+
+
+def hear(service: Service, source: Source, wish: Wish, tell: Tell, notes: Notes | None = None) -> Heard:
     """Run the line, telling of what is ready; what `tell` raises gives the rest of it up."""
     if wish.by_channel:
         return _by_channel(service, source, wish, tell)
     opened = Stopwatch()
-    with service.hear(source, wish.options, model=wish.model, tenant=wish.tenant) as hearing:
+    with service.hear(
+        source, wish.options, model=wish.model, tenant=wish.tenant, from_s=wish.from_s
+    ) as hearing:
         init_s = opened.beyond(hearing.plan.timings)
         tell(hearing.plan)
-        transcript = pipeline.finish(hearing.plan, _told(hearing, tell), choice=hearing.choice)
+        if notes:
+            notes.begin(hearing.plan, hearing.choice)
+        transcript = pipeline.finish(hearing.plan, _told(hearing, tell, notes), choice=hearing.choice)
         return Heard(transcript, init_s)
 
 
-def _told(hearing: Hearing, tell: Tell) -> Iterator[ChunkResult]:
+def _told(hearing: Hearing, tell: Tell, notes: Notes | None) -> Iterator[ChunkResult]:
     for result in hearing.results:
+        if notes:
+            notes.add(result)
         for segment in result.segments:
             tell(segment.shifted(result.start))
         yield result

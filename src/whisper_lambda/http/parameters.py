@@ -94,6 +94,7 @@ def shared(service: Service) -> list[Field]:
         Field("url", text(2048), "https address of the recording, where this server fetches them"),
         Field("upload", text(64), "id of a recording sent ahead (POST /v1/uploads)"),
         Field("user_id", text(LONGEST_USER), "whose request it is, where no key says so"),
+        Field("resume", text(2048), "ours: the token of an answer that was cut for time: the rest is heard"),
         Field("hotwords", text(), "ours: words to favour, separated by commas"),
         Field("quality", choice(get_args(Quality)), "ours: time against accuracy; balanced if absent"),
         Field("vad", choice(get_args(VadMode)), "ours: whether to skip what is not speech; auto if absent"),

@@ -1,0 +1,265 @@
+"""Nothing is ever killed by Lambda's clock: every invocation is answered well before it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from environments import READY_TEXT, environment
+from lambda_events import http_event, multipart
+
+from fakes import FakeEngine
+from serving import wav
+from whisper_lambda.aws.deadline import CUT_S
+from whisper_lambda.aws.environment import Environment
+from whisper_lambda.aws.http_event import SEPARATOR
+from whisper_lambda.aws.runtime import serve
+from whisper_lambda.aws.runtime_api import Failure, Invocation
+from whisper_lambda.config import Settings
+
+BUDGETS = int(os.environ.get("BUDGETS", "60"))  # make deadlines: 1,000
+AT_ONCE = 4  # an environment has one at a time; on a busy machine many would measure the machine
+PATIENT = Settings(at_once=4 * AT_ONCE, queue=4 * AT_ONCE, cache_mb=0)
+
+
+@dataclass
+class Taken:
+    """A Runtime API in memory: what was answered, and when the answer was complete."""
+
+    ended: float = 0.0
+    ends: int = 0
+    body: bytearray = field(default_factory=bytearray)
+    streams: bool = False
+
+    async def respond(self, _: str, body: bytes) -> None:
+        self.body += body
+        self._end()
+
+    async def fail(self, _: str, failure: Failure) -> None:
+        raise AssertionError(f"an HTTP event failed: {failure}")
+
+    async def stream(self, _: str, __: asyncio.Event) -> Taken:
+        self.streams = True
+        return self
+
+    async def write(self, data: bytes) -> None:
+        self.body += data
+
+    async def end(self, failure: Failure | None = None) -> None:
+        assert failure is None
+        self._end()
+
+    async def close(self) -> None:
+        raise AssertionError("nobody left")
+
+    def _end(self) -> None:
+        self.ends += 1
+        self.ended = time.time()
+
+    @property
+    def answer(self) -> tuple[int, str]:
+        if self.streams:
+            head, _, body = bytes(self.body).partition(SEPARATOR)
+            return json.loads(head)["statusCode"], body.decode()
+        told = json.loads(self.body)
+        return told["statusCode"], told["body"]
+
+
+@dataclass
+class Moody(FakeEngine):
+    """Takes as long for a chunk as dice say."""
+
+    dice: random.Random = field(default_factory=lambda: random.Random(7))
+
+    def transcribe(self, chunk, options):
+        time.sleep(self.dice.choice((0.0, 0.05, 0.3, 1.0, 4.0)))
+        return super().transcribe(chunk, options)
+
+
+def event(recording: bytes, **fields: str) -> bytes:
+    form, kind = multipart({"model": "whisper-1", "language": "es", "vad": "off", **fields}, recording)
+    return json.dumps(
+        http_event("POST", "/v1/audio/transcriptions", body=form, headers={"content-type": kind})
+    ).encode()
+
+
+async def asked(env: Environment, raw: bytes, budget_s: float) -> Taken:
+    taken = Taken()
+    await serve(taken, env, Invocation("id", raw, time.time() + budget_s))  # type: ignore[arg-type]
+    return taken
+
+
+def ask(env: Environment, budget_s: float, recording: bytes, **fields: str) -> Any:
+    status, body = asyncio.run(asked(env, event(recording, **fields), budget_s)).answer
+    return status, json.loads(body)
+
+
+def test_every_one_of_many_random_budgets_is_kept() -> None:
+    dice = random.Random(20_261_125)
+    short, long = wav(2.0), wav(75.0)
+    events = {
+        (r, s): event(r, **({"stream": "true"} if s else {})) for r in (short, long) for s in (True, False)
+    }
+    texts = {short: 1, long: 3}
+    streams = {mode: replace(PATIENT, lambda_invoke_mode=mode) for mode in ("stream", "buffered")}
+    told: list[tuple[float, float, Taken, bytes]] = []
+
+    async def one(env: Environment, places: asyncio.Semaphore) -> None:
+        async with places:
+            recording = dice.choice((short, long))
+            budget_s = dice.uniform(0.5, 8.0)
+            fields = {"stream": "true"} if dice.random() < 0.4 else {}
+            raw = events[recording, bool(fields)]
+            began = time.time()
+            taken = await asked(env, raw, budget_s)
+            told.append((began, budget_s, taken, recording))
+
+    async def all_of_them(envs: list[Environment]) -> None:
+        places = asyncio.Semaphore(AT_ONCE)
+        await asyncio.gather(*(one(envs[n % 2], places) for n in range(BUDGETS)))
+
+    with (
+        environment(settings=streams["stream"], engine=Moody(text=READY_TEXT)) as streaming,
+        environment(settings=streams["buffered"], engine=Moody(text=READY_TEXT)) as whole,
+    ):
+        asyncio.run(all_of_them([streaming, whole]))
+
+    found, spare = [], []
+    for began, budget_s, taken, recording in told:
+        found.append(outcome(began + budget_s, budget_s, taken, texts[recording]))
+        if budget_s > CUT_S:
+            spare.append(began + budget_s - taken.ended)
+    counted = {name: found.count(name) for name in ("whole", "refused", "cut")}
+    print(f"{len(told)} budgets: {counted}; least time to spare {min(spare):.2f} s")
+    assert len(told) == BUDGETS
+    assert min(counted.values()) > 0, counted
+
+
+def outcome(ends: float, budget_s: float, taken: Taken, sentences: int) -> str:
+    """Say what became of a request, and that it was answered in time, once, and truly."""
+    left_s, (status, body) = ends - taken.ended, taken.answer
+    assert taken.ends == 1
+    assert left_s > 0, "it would have been killed"
+    assert left_s >= 2.0 or budget_s <= CUT_S, f"answered {left_s:.2f} s before the end"
+    assert body, "an empty answer"
+    if "out_of_time" in body:
+        return "cut" if '"resume"' in body else "refused"
+    if "cannot_finish_in_time" in body:
+        return "refused"
+    assert status == 200
+    assert body.count("Please check") >= sentences, "a short success"
+    return "whole"
+
+
+def test_what_was_heard_and_what_was_not_make_the_whole() -> None:
+    recording = wav(110.0)
+    engine = FakeEngine(text=" Uno.", delay_s=3.5, serial=True)
+    with environment(settings=PATIENT, engine=engine) as env:
+        engine.delay_s = 0.0
+        _, whole = ask(env, 60, recording, response_format="verbose_json")
+        engine.delay_s = 3.5
+        status, cut = ask(env, CUT_S + 8.0, recording, response_format="verbose_json")
+        partial, token = cut["error"]["partial"], cut["error"]["resume"]
+        engine.delay_s = 0.0
+        _, rest = ask(env, 60, recording, response_format="verbose_json", resume=token)
+
+    assert (status, cut["error"]["code"]) == (504, "out_of_time")
+    assert 1 <= len(partial["segments"]) < len(whole["segments"])
+    both = [(s["start"], s["text"]) for s in (*partial["segments"], *rest["segments"])]
+    assert both == [(s["start"], s["text"]) for s in whole["segments"]]
+    assert f"{partial['text']} {rest['text']}" == whole["text"]
+    assert partial["heard_s"] == pytest.approx(rest["segments"][0]["start"], abs=0.01)
+
+
+def test_a_stream_that_is_cut_says_so_in_an_event() -> None:
+    engine = FakeEngine(text=" Uno.", delay_s=3.5, serial=True)
+    settings = replace(PATIENT, lambda_invoke_mode="stream")
+    with environment(settings=settings, engine=engine) as env:
+        taken = asyncio.run(asked(env, event(wav(110.0), stream="true"), CUT_S + 8.0))
+    status, body = taken.answer
+    last = [line for line in body.splitlines() if line.startswith("data: ")][-1]
+
+    assert status == 200
+    assert "transcript.text.delta" in body
+    assert "transcript.text.done" not in body
+    assert json.loads(last[6:])["error"]["code"] == "out_of_time"
+    assert json.loads(last[6:])["error"]["resume"]
+
+
+def test_a_token_is_good_for_its_recording_and_nothing_else() -> None:
+    recording = wav(80.0)
+    engine = FakeEngine(text=" Uno.", delay_s=3.5, serial=True)
+    with environment(settings=PATIENT, engine=engine) as env:
+        _, cut = ask(env, CUT_S + 8.0, recording)
+        token = cut["error"]["resume"]
+        engine.delay_s = 0.0
+        other = ask(env, 60, wav(79.0), resume=token)
+        forged = ask(env, 60, recording, resume=token[:-2] + ("AA" if token[-2:] != "AA" else "BB"))
+        nonsense = ask(env, 60, recording, resume="nonsense")
+    with environment(settings=PATIENT, engine=engine) as elsewhere:
+        same_secret = ask(elsewhere, 60, recording, resume=token)
+
+    for status, body in (other, forged, nonsense):
+        assert (status, body["error"]["code"], body["error"]["param"]) == (400, "bad_resume_token", "resume")
+    assert same_secret[0] == 200
+
+
+def test_sdks_are_told_not_to_send_it_again() -> None:
+    with environment(settings=replace(PATIENT, lambda_invoke_mode="buffered")) as env:
+        taken = asyncio.run(asked(env, event(wav(2.0)), 1.0))
+    told = json.loads(taken.body)
+
+    assert told["statusCode"] == 504
+    assert told["headers"]["x-should-retry"] == "false"
+
+
+def test_a_server_without_a_deadline_waits_as_it_always_did() -> None:
+    engine = FakeEngine(text=" Uno.", delay_s=0.2, serial=True)
+    with environment(settings=PATIENT, engine=engine) as env:
+        status, told = ask(env, 3_600, wav(80.0))
+
+    assert (status, told["text"]) == (200, "Uno. Uno. Uno. Uno.")
+
+
+class Quiet:
+    def __init__(self) -> None:
+        self.failures: list[Failure] = []
+        self.answers: list[bytes] = []
+
+    async def respond(self, _: str, body: bytes) -> None:
+        self.answers.append(body)
+
+    async def fail(self, _: str, failure: Failure) -> None:
+        self.failures.append(failure)
+
+
+class SlowJobs:
+    def step(self, event: Any) -> Any:
+        time.sleep(event["s"])
+        return {"done": True}
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "work_s", "in_time"), [(1.0, 0.0, False), (5.0, 30.0, False), (9.0, 0.1, True)]
+)
+def test_steps_of_jobs_fail_in_time_too(budget_s: float, work_s: float, in_time: bool) -> None:
+    api = Quiet()
+    raw = json.dumps({"step": "chunk", "job": "job_1", "s": min(work_s, 4.5)}).encode()
+
+    async def one(env: Environment) -> float:
+        began = time.time()
+        await serve(api, env, Invocation("id", raw, began + budget_s))  # type: ignore[arg-type]
+        return began + budget_s - time.time()
+
+    with environment(jobs=SlowJobs()) as env:
+        left_s = asyncio.run(one(env))
+
+    assert left_s > 0
+    assert [f.kind for f in api.failures] == ([] if in_time else ["ServerError"])
+    assert (api.answers == [b'{"done": true}']) == in_time
