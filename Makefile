@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-model test-aws test-page test-sdk browser bench evaluate fuzz deadlines schema load lock wheels docs clean
+.PHONY: help run test history check test-model test-aws test-page test-sdk browser bench evaluate fuzz deadlines schema load lock wheels docs clean
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -73,6 +73,12 @@ schema: $(READY_TO_TEST)  ## 10,000 calls the API's document allows and forbids 
 
 load: $(READY_TO_BENCH)  ## overload, soak, same words at once, HTTP's price; writes docs/load.md (15 min)
 	@$(BIN)/python tests/load/run.py $(PARTS) --out docs/load.md
+
+# Kills workers for minutes, on SQLite and on a real Postgres; docs/jobs.md holds what came of it.
+HISTORY ?= --jobs 200 --kills 150 --stops 50
+history: $(READY_TO_TEST)  ## kill and stop workers at random while jobs come in, and check what is left
+	@for database in sqlite postgres; do PYTHONPATH=tests:tests/jobs:tests/http:tests/unit/live \
+		$(BIN)/python tests/jobs/history.py $$database $(HISTORY) || exit; done
 
 check: $(READY_TO_TEST)  ## formatting, lint, types, layers, generated docs
 	$(BIN)/ruff format --check .

@@ -14,12 +14,18 @@ from whisper_lambda.errors import ClientGone
 class Lane:
     """One recording's place in the engine's queue. Leaving it gives up what has not begun."""
 
-    __slots__ = ("__weakref__", "_left", "_parent")
+    __slots__ = ("__weakref__", "_left", "_parent", "behind")
 
-    def __init__(self, parent: Lane | None = None) -> None:
-        """Open a lane; one with a parent is left when the parent is."""
+    def __init__(self, parent: Lane | None = None, *, behind: bool = False) -> None:
+        """Open a lane; one with a parent is left when the parent is.
+
+        Args:
+            parent: the lane it is part of.
+            behind: whether it lets all others go first, as jobs do, which nobody waits for.
+        """
         self._left = False
         self._parent = parent
+        self.behind: bool = behind or (parent is not None and parent.behind)
 
     @property
     def left(self) -> bool:

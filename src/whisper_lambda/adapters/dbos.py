@@ -202,7 +202,7 @@ class DbosFanout:
 
         A store that does not answer is waited for: DBOS would count the failure as the part's end.
         """
-        name, lane, wait_s = DBOS.workflow_id or "", Lane(), 0.1
+        name, lane, wait_s = DBOS.workflow_id or "", Lane(behind=True), 0.1
         self._lanes[name] = lane
         try:
             while self._has_place(lane, wanted=takes_place):

@@ -3,7 +3,8 @@
 A batch holds questions of one key only, and its keys make a question's answer independent of what
 shares its batch: same window, same rung, same prompt length. Lanes (recordings) take turns, oldest
 question first in each. One that has had no turn yet goes before those that have, within bounds, so
-that a short recording waits for the batch under way and not for a long one's end.
+that a short recording waits for the batch under way and not for a long one's end. Lanes `behind` get what is
+left: a job's chunk never shares a batch with a request, nor goes before one.
 """
 
 from __future__ import annotations
@@ -111,9 +112,10 @@ class Batcher(Generic[Q, A]):
                 future.set_exception(ClientGone("the recording was given up before its turn"))
 
     def _take(self, sharing: int) -> list[tuple[Q, Future[A]]]:
-        self._let_newcomer_first()
-        key = self._key(next(iter(self._waiting.values()))[0][0])
-        alike = list(self._in_turns(key))
+        ahead = self._ahead()
+        self._let_newcomer_first(ahead)
+        key = self._key(self._waiting[next(lane for lane in self._waiting if lane in ahead)][0][0])
+        alike = list(self._in_turns(key, ahead))
         # Another key in the queue keeps the other workers busy; else they want part of this one.
         others = sum(map(len, self._waiting.values())) > len(alike)
         fair = len(alike) if others else -(-len(alike) // sharing)
@@ -126,19 +128,26 @@ class Batcher(Generic[Q, A]):
                 self._waiting[lane] = left
         return [entry for _, entry in taken]
 
-    def _let_newcomer_first(self) -> None:
+    def _ahead(self) -> set[Lane]:
+        """Return the lanes whose turn it may be: those that let others go first only where there are none."""
+        return {lane for lane in self._waiting if not lane.behind} or set(self._waiting)
+
+    def _let_newcomer_first(self, ahead: set[Lane]) -> None:
         """Put first a lane that has had no turn; or, when enough of those had one, a lane that has."""
         due = self._newcomers >= NEWCOMERS
-        first = next((lane for lane in self._waiting if (lane in self._served) == due), None)
+        first = next(
+            (lane for lane in self._waiting if lane in ahead and (lane in self._served) == due), None
+        )
         if first is not None:
             self._waiting.move_to_end(first, last=False)
         self._newcomers = 0 if due or first is None else self._newcomers + 1
 
-    def _in_turns(self, key: Hashable) -> Iterator[tuple[Lane, tuple[Q, Future[A]]]]:
+    def _in_turns(self, key: Hashable, ahead: set[Lane]) -> Iterator[tuple[Lane, tuple[Q, Future[A]]]]:
         """Yield the waiting questions of a key: each lane's oldest, then each lane's next, and so on."""
         of_lanes = [
             [(lane, entry) for entry in waiting if self._key(entry[0]) == key]
             for lane, waiting in self._waiting.items()
+            if lane in ahead
         ]
         for turn in zip_longest(*of_lanes):
             yield from (entry for entry in turn if entry is not None)

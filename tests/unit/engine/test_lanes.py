@@ -201,3 +201,19 @@ def test_finding_voices_stops_when_nobody_waits() -> None:
 
     with pytest.raises(ClientGone):
         lanes.context_of(lane).run(speech_probabilities, np.zeros(SAMPLE_RATE, np.float32))
+
+
+def test_a_lane_behind_the_others_waits_for_all_of_them_and_shares_no_batch(held: Held) -> None:
+    held.ask(Lane(), ("busy", 0))  # occupies the worker
+    job = Lane(behind=True)
+    held.ask(job, *[("k", n) for n in range(3)])
+    held.ask(Lane(job), ("k", 3))  # a lane within a job's is behind too
+    held.ask(Lane(), *[("k", 100 + n) for n in range(6)])
+    held.gate.release(4)
+    held.wait(lambda: len(held.batches) == 4)
+
+    assert held.batches[1:] == [
+        [("k", 100), ("k", 101), ("k", 102), ("k", 103)],
+        [("k", 104), ("k", 105)],
+        [("k", 0), ("k", 3), ("k", 1), ("k", 2)],
+    ]
