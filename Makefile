@@ -62,6 +62,11 @@ test-aws: $(READY_TO_TEST) $(AWS_READY)  ## the tests against AWS emulators and 
 deadlines: $(READY_TO_TEST)  ## 1,000 random times to answer in on Lambda (make test: 60)
 	@BUDGETS=1000 $(BIN)/python -m pytest -s -k "random_budgets" tests/aws
 
+.PHONY: image-test
+# IMAGE="--base public.ecr.aws/lambda/python:3.13" where that can be pulled; else a Debian stand-in, as root.
+image-test: $(READY_TO_TEST) $(AWS_READY)  ## build the image, call it through Lambda's emulator, sam local and HTTP
+	@$(BIN)/python tests/image/prove.py $(IMAGE)
+
 test-sdk: $(READY_TO_TEST) $(SDK_READY)  ## the openai SDK's own tests of audio and models, against this server
 	@$(BIN)/python tests/sdk/suite.py $(SDK)/openai $(SDK)/bin/python
 

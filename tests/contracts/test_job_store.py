@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from clouds import CLOUDS, NAMES, table
 from databases import DATABASES
+from whisper_lambda.adapters.dynamodb import DynamoJobStore
 from whisper_lambda.adapters.sql import Database
 from whisper_lambda.adapters.sqljobs import SqlJobStore
 from whisper_lambda.errors import NoSuchJob
@@ -17,8 +19,14 @@ from whisper_lambda.ports import JobStore
 from whisper_lambda.types import ChunkResult, ModelChoice, Options, Segment
 
 
-@pytest.fixture(scope="module", params=list(DATABASES))
+@pytest.fixture(scope="module", params=[*DATABASES, *NAMES])
 def store(request: pytest.FixtureRequest) -> Iterator[JobStore]:
+    if request.param in CLOUDS:
+        with CLOUDS[request.param]():
+            store = DynamoJobStore(table(), keep_s=86_400.0)
+            yield store
+            store.close()
+        return
     with DATABASES[request.param]() as address:
         store = SqlJobStore(Database(address))
         yield store

@@ -11,7 +11,9 @@ from typing import BinaryIO
 
 import pytest
 
+from clouds import CLOUDS, NAMES, bucket
 from whisper_lambda.adapters.directory_objects import DirectoryObjects
+from whisper_lambda.adapters.s3 import S3Objects
 from whisper_lambda.errors import AudioTooLarge, ObjectMissing
 from whisper_lambda.ports import ObjectStore
 
@@ -21,12 +23,18 @@ def directory(tmp_path: Path) -> DirectoryObjects:
     return DirectoryObjects(tmp_path / "objects", address=lambda key: f"/v1/uploads/{key}")
 
 
-ADAPTERS = ["directory"]
+ADAPTERS = ["directory", *NAMES]
 
 
 @pytest.fixture(params=ADAPTERS)
 def store(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
-    return request.getfixturevalue(request.param)
+    if request.param in CLOUDS:
+        with CLOUDS[request.param]():
+            store = S3Objects(bucket())
+            yield store
+            store.close()
+    else:
+        yield request.getfixturevalue(request.param)
 
 
 class Endless(io.RawIOBase):

@@ -7,12 +7,16 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
 import pytest
 
+from clouds import CLOUDS, NAMES, bucket
 from whisper_lambda import tenants
+from whisper_lambda.adapters.s3_segments import S3Segments
 from whisper_lambda.adapters.sqlite_segments import SqliteSegments
 from whisper_lambda.ports import SegmentCache
 from whisper_lambda.types import ChunkResult, Dropped, LanguageGuess, Segment, Token, Word
@@ -50,6 +54,7 @@ class Opened:
     again: SegmentCache
     damage: Callable[[str], None]  # spoil every value this tenant has
     bytes_at_rest: Callable[[], bytes]  # all there is, names included
+    calls: int = 200  # how many at once; an emulator takes its time over each
 
 
 @pytest.fixture
@@ -73,14 +78,43 @@ def directory(tmp_path: Path) -> Iterator[Opened]:
         cache.close()
 
 
-ADAPTERS = ["directory"]
+@contextmanager
+def in_s3(cloud: str) -> Iterator[Opened]:
+    with CLOUDS[cloud]():
+        name, s3 = bucket(), boto3.client("s3")
+        caches = [S3Segments(name, max_age_s=1e6) for _ in range(2)]
+
+        def objects(prefix: str) -> dict[str, bytes]:
+            pages = s3.get_paginator("list_objects_v2").paginate(Bucket=name, Prefix=prefix)
+            keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
+            return {k: s3.get_object(Bucket=name, Key=k)["Body"].read() for k in keys}
+
+        def damage(tenant: str) -> None:
+            for key, body in objects(f"cache/{tenants.folder(tenant)}/").items():
+                spoilt = bytearray(body)
+                spoilt[len(body) // 2] ^= 1
+                s3.put_object(Bucket=name, Key=key, Body=bytes(spoilt))
+
+        def at_rest() -> bytes:
+            return b"".join(k.encode() + v for k, v in objects("").items())
+
+        yield Opened(caches[0], caches[1], damage, at_rest, calls=24)
+        for cache in caches:
+            cache.close()
+
+
+ADAPTERS = ["directory", *NAMES]
 
 
 @pytest.fixture(params=ADAPTERS)
-def opened(request: pytest.FixtureRequest) -> Opened:
-    found: Opened = request.getfixturevalue(request.param)
-    found.cache.secret("ana")
-    return found
+def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
+    with ExitStack() as held:
+        if request.param in CLOUDS:
+            found = held.enter_context(in_s3(request.param))
+        else:
+            found = request.getfixturevalue(request.param)
+        found.cache.secret("ana")
+        yield found
 
 
 @pytest.fixture
@@ -188,7 +222,7 @@ def test_many_threads_of_two_processes_read_and_write_at_once(opened: Opened) ->
         return side.get("ana", key(number % 7)) == FULL
 
     with ThreadPoolExecutor(16) as threads:
-        assert all(threads.map(work, range(200)))
+        assert all(threads.map(work, range(opened.calls)))
 
 
 def test_a_fork_uses_it_too(cache: SegmentCache) -> None:

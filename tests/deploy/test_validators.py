@@ -85,7 +85,8 @@ def test_every_function_is_within_what_lambda_gives(resources: dict[str, Any]) -
     for name, function in of_type(resources, "AWS::Lambda::Function").items():
         for value, most in ((function["MemorySize"], 10_240), (function["Timeout"], 900)):
             assert value["Ref"] in parameters if isinstance(value, dict) else value <= most, name
-        assert function["EphemeralStorage"]["Size"] <= 512, name
+        snapped = function.get("SnapStart", {}).get("ApplyOn") not in (None, "None")
+        assert function["EphemeralStorage"]["Size"] <= (512 if snapped else 10_240), name
 
 
 def test_another_image_is_another_version(resources: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from urllib.parse import unquote_plus
 from whisper_lambda.aws.http_event import BadEvent, is_http
 
 Event = Mapping[str, Any]
-STEPS = ("plan", "chunk", "merge", "fail")
+STEPS = ("plan", "chunk", "merge", "fail", "tell")
 _CREATED = re.compile(r"(aws:)?s3:ObjectCreated:|ObjectCreated:")
 
 log = logging.getLogger(__name__)

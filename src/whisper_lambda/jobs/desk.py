@@ -16,7 +16,7 @@ from whisper_lambda.job import LIVE, ChunkDone, Job, Order, State
 from whisper_lambda.jobs import merging, places
 from whisper_lambda.plain import from_plain, to_plain
 from whisper_lambda.ports import Fanout, JobStore, ObjectStore
-from whisper_lambda.types import Segment, Transcript
+from whisper_lambda.types import Announced, Segment, Ticket, Transcript
 
 LEAST_PRIORITY, MOST_PRIORITY = 0, 9
 
@@ -67,8 +67,42 @@ class Desk:
         job_id = f"job_{secrets.token_hex(12)}"
         return self._created(job_id, key, self.objects.size(key), key, order, handed)
 
+    def expect(
+        self, order: Order, announced: Announced, handed: Handed, *, expires_s: float
+    ) -> tuple[Job, Ticket | None]:
+        """Take a job whose recording the client sends straight to the object store.
+
+        It begins when the store tells us of the recording's arrival (on AWS: S3, by way of a queue).
+
+        Returns:
+            The job, and where to send the recording; None with an earlier job of the same idempotency key.
+        """
+        self._check_room(handed)
+        job_id = f"job_{secrets.token_hex(12)}"
+        key = places.source_key(handed.tenant, job_id)
+        content = f"{announced.size_bytes} {announced.sha256}"
+        job = self._created(job_id, key, announced.size_bytes, content, order, handed, begin=False)
+        if job.id != job_id:
+            return job, None
+        ticket = self.objects.ticket(
+            key,
+            size_bytes=announced.size_bytes,
+            content_type=announced.content_type,
+            expires_s=expires_s,
+            sha256=announced.sha256,
+        )
+        return job, ticket
+
     def _created(
-        self, job_id: str, key: str, size_bytes: int, content: str, order: Order, handed: Handed
+        self,
+        job_id: str,
+        key: str,
+        size_bytes: int,
+        content: str,
+        order: Order,
+        handed: Handed,
+        *,
+        begin: bool = True,
     ) -> Job:
         asked = json.dumps([content, to_plain(order), handed.webhook], sort_keys=True)
         job = self.store.create(
@@ -86,7 +120,7 @@ class Desk:
             )
         )
         if job.id == job_id:
-            if self.fanout:
+            if self.fanout and begin:
                 self.fanout.submit(job)
             return job
         if job.source != key:
