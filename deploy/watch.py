@@ -86,7 +86,7 @@ ALARMS = (
     Alarm(
         name="FallbackAlarm",
         says="Another tier than the one asked for answers: the image lacks it. Build it with that MODEL.",
-        metrics=ours("fallbacks", *FUNCTIONS),
+        metrics=ours("fallbacks", "Api"),
         period_s=60 * MINUTES,
         threshold=10,
     ),

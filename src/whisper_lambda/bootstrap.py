@@ -12,6 +12,8 @@ from typing import Self
 
 from whisper_lambda import machine, pipeline, tenants, uploads
 from whisper_lambda.adapters.directory_objects import DirectoryObjects
+from whisper_lambda.adapters.s3 import S3Objects
+from whisper_lambda.adapters.s3_segments import S3Segments
 from whisper_lambda.adapters.sqlite_segments import SqliteSegments
 from whisper_lambda.audio import vad
 from whisper_lambda.audio.decode import Limits, decode
@@ -190,11 +192,13 @@ def build(settings: Settings, *, progress: Progress = quiet) -> Service:
     """
     machine.few_arenas(1)  # before the first thread: it would get a heap of its own
     router = Router(settings, lambda installed: Ctranslate2Engine(installed, settings), progress=progress)
-    return Service(settings, router, DecoderPool(settings.decoders, settings.scratch), segments(settings))
+    return Service(settings, router, DecoderPool(settings.decoders, settings.scratch), remembered(settings))
 
 
 def stored_objects(settings: Settings) -> ObjectStore:
     """Return where recordings sent ahead and jobs' parts are kept."""
+    if settings.bucket:
+        return S3Objects(settings.bucket, scratch=settings.scratch)
     return DirectoryObjects(
         settings.jobs_objects or settings.home / "objects", address=lambda key: f"/v1/{key}"
     )
@@ -206,6 +210,13 @@ def segments(settings: Settings) -> SqliteSegments | None:
         return None
     root, megabyte, day_s = settings.home / "segments", 1_000_000, 86_400.0
     return SqliteSegments(root, max_bytes=settings.cache_mb * megabyte, max_age_s=settings.cache_days * day_s)
+
+
+def remembered(settings: Settings) -> SegmentCache | None:
+    """Return the segment cache where the settings have it: in a bucket, or here."""
+    if settings.bucket and settings.cache_mb > 0:
+        return S3Segments(settings.bucket, max_age_s=settings.cache_days * 86_400.0)
+    return segments(settings)
 
 
 def limits(settings: Settings) -> Limits:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from io import FileIO
 
-from whisper_lambda import machine
+from whisper_lambda import cloud, machine
 from whisper_lambda.audio.decode import decode
 from whisper_lambda.bootstrap import Service, limits, stored_objects
 from whisper_lambda.config import Settings
@@ -26,7 +26,7 @@ from whisper_lambda.types import Decoded
 
 
 def open_desk(settings: Settings) -> Desk:
-    """Return a desk that takes jobs and asks after them; workers find new ones by themselves.
+    """Return a desk that takes jobs and asks after them; workers, or on AWS Step Functions, do them.
 
     Raises:
         BadOption: the settings name a database of another kind.
@@ -35,6 +35,8 @@ def open_desk(settings: Settings) -> Desk:
     from whisper_lambda.adapters.sql import Database, sqlite_at
     from whisper_lambda.adapters.sqljobs import SqlJobStore
 
+    if cloud.on_aws(settings):
+        return cloud.open_desk(settings)
     address = settings.jobs_database or sqlite_at(settings.home / "jobs" / "jobs.sqlite")
     return Desk(SqlJobStore(Database(address)), stored_objects(settings), settings)
 
@@ -69,17 +71,21 @@ def hire(service: Service, desk: Desk, *, at_once: int, network: Network | None 
     # On SQLite the queue has a file of its own: neither waits for the other's write lock.
     queue = settings.jobs_database or sqlite_at(settings.home / "jobs" / "queue.sqlite")
     roll = RollCall(Database(queue), settings.jobs_lease_s)
-    network = network or (anywhere() if settings.webhooks_private else Network())
     fanout = DbosFanout(
         workshop(service, desk),
         queue,
         roll,
         worker=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
         at_once=at_once,
-        tell=Teller(desk.store, network).tell,
+        tell=teller(desk, network).tell,
     )
     fanout.launch()
     return Worker(replace(desk, fanout=fanout), fanout)
+
+
+def teller(desk: Desk, network: Network | None = None) -> Teller:
+    """Return what calls webhooks; `network` None = as the settings say."""
+    return Teller(desk.store, network or (anywhere() if desk.settings.webhooks_private else Network()))
 
 
 class Office:

@@ -261,9 +261,9 @@ def container(key: str, kept: str, told: Told) -> None:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
                 answer = answered(response.read())
             spent_s = time.monotonic() - started
-            if WORDS not in answer["transcription"]:
+            if WORDS not in answer["text"]:
                 sys.exit(f"not what is said in the recording: {answer}")
-            told(f"{which}: {spent_s:6.2f} s  {answer['transcription']}")
+            told(f"{which}: {spent_s:6.2f} s  {answer['text']}")
         refused = event("wl_00000000_" + "x" * 43)
         request = urllib.request.Request(address, json.dumps(refused).encode())
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
@@ -302,9 +302,9 @@ def served(key: str, kept: str, told: Told) -> None:
                 time.sleep(0.25)
         form = [f"-Ffile=@{RECORDING}", "-Flanguage=es", "-HAuthorization: Bearer " + key]
         answer = json.loads(run("curl", "-sS", *form, f"http://127.0.0.1:{port}/transcribe"))
-        if WORDS not in answer.get("transcription", ""):
+        if WORDS not in answer.get("text", ""):
             sys.exit(f"serve: {answer}")
-        told(f"whisper-lambda serve in the same image: {answer['transcription']}", "")
+        told(f"whisper-lambda serve in the same image: {answer['text']}", "")
     finally:
         subprocess.run(["docker", "kill", name], capture_output=True, check=False)
 

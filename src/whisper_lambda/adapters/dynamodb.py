@@ -319,7 +319,7 @@ def _leads(job: Job) -> list[dict[str, str]]:
 
 def _rows(job: Job) -> list[dict[str, Any]]:
     ttl = {} if job.expires is None else {"expires": _ttl(job)}
-    live = [_live_key(job)] if job.state in LIVE else []
+    live = [{**_live_key(job), **ttl}] if job.state in LIVE else []
     return [_job_row(job, 1), *({**key, "id": job.id, **ttl} for key in _leads(job)), *live]
 
 

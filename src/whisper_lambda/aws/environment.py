@@ -13,13 +13,16 @@ from starlette.types import ASGIApp
 
 from whisper_lambda.aws.emf import EmfMeter
 from whisper_lambda.aws.events import Jobs
+from whisper_lambda.aws.jobs import StepJobs
 from whisper_lambda.bootstrap import Service, build
+from whisper_lambda.cloud import on_aws
 from whisper_lambda.config import Platform, Settings
 from whisper_lambda.errors import BadOption
 from whisper_lambda.http.app import create_app
 from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.health import Readiness
 from whisper_lambda.http.keys import key_file
+from whisper_lambda.staffing import open_desk, teller, workshop
 from whisper_lambda.telemetry import Meter
 
 # What a function is for is its image's command. Those that hear load the model before their first event.
@@ -115,4 +118,19 @@ def open_environment(
     meter = EmfMeter(platform.function, birth=birth)
     gates = Gates.of(service, settings, open_to_everyone=settings.lambda_auth == "iam", meter=meter)
     app = create_app(service, settings, gates=gates)
-    return Environment(f"env_{secrets.token_hex(6)}", settings, platform, service, app, meter, readiness)
+    return Environment(
+        f"env_{secrets.token_hex(6)}",
+        settings,
+        platform,
+        service,
+        app,
+        meter,
+        readiness,
+        step_jobs(service, settings) if on_aws(settings) else None,
+    )
+
+
+def step_jobs(service: Service, settings: Settings) -> StepJobs:
+    """Return what events have done for jobs; no store is opened before the first."""
+    desk = open_desk(settings)
+    return StepJobs(desk, lambda: workshop(service, desk), teller(desk).tell)

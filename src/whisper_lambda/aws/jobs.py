@@ -6,20 +6,22 @@ executions are kept for 90 days, and nothing in them tells what was said or whos
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from whisper_lambda.errors import BadOption, ServerError
+from whisper_lambda.errors import BadOption, NoSuchJob, ServerError
 from whisper_lambda.job import LIVE, Failure, Job
 from whisper_lambda.jobs import merging, places, steps
 from whisper_lambda.jobs.desk import Desk
 from whisper_lambda.jobs.steps import Workshop
 
 INLINE_BELOW = 40  # chunks: what Step Functions runs at once in an inline Map, and what its input holds well
-_SOURCE = re.compile(r"jobs/[0-9a-f]{32}/(?P<job>job_[0-9a-z_]+)/source")
+_SOURCE = re.compile(r"jobs/[0-9a-f]{32}/(job_[0-9a-z_]+)/source")
+_UPLOAD = re.compile(r"uploads/[0-9a-f]{32}/upl_([0-9a-f]+)")
 
 
 class StepJobs:
@@ -46,11 +48,14 @@ class StepJobs:
         """Begin the job whose recording this object is; any other object is nobody's business here.
 
         Raises:
-            NoSuchJob: it is a recording and its job is not there (yet): to be delivered again.
+            NoSuchJob: it is a recording in a job's own folder, and its job is not there (yet).
         """
         del size_bytes  # the plan looks at the object itself
-        if match := _SOURCE.fullmatch(key):
-            self.begin(match["job"])
+        if source := _SOURCE.fullmatch(key):
+            self.begin(source[1])
+        elif upload := _UPLOAD.fullmatch(key):
+            with contextlib.suppress(NoSuchJob):  # who hands the job in later finds the recording there
+                self.begin(f"job_{upload[1]}")
 
     def begin(self, job_id: str) -> None:
         """Have a job done that waits; one that runs or has ended is left alone.

@@ -42,6 +42,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "whisper_lambda.cli.cache", "app", "Show and empty the memory of what recordings said."
         ),
         "models": Command("whisper_lambda.cli.models", "app", "List, fetch, verify and remove weights."),
+        "deploy": Command(
+            "whisper_lambda.cli.deploy", "app", "Run on AWS Lambda, in an account of your own."
+        ),
         "doctor": Command(
             "whisper_lambda.cli.doctor", "doctor", "Say what this machine can do and what is wrong."
         ),

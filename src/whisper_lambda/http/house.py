@@ -76,12 +76,15 @@ class House:
 
     @asynccontextmanager
     async def received(
-        self, request: Request, table: Sequence[Field], *, part: str = "file"
+        self, request: Request, table: Sequence[Field], *, part: str = "file", open_upload: bool = True
     ) -> AsyncIterator[Upload]:
-        """Read a request, and fetch the recording where it names an address; see `upload.received`."""
+        """Read a request, and fetch the recording where it names an address; see `upload.received`.
+
+        With `open_upload` False what was sent ahead is only named: its recording may still be to come.
+        """
         async with received(request, table, self.settings, part=part) as upload:
             facts(request.scope)["size_bytes"] = upload.size_bytes
-            if upload.recording is not None:
+            if upload.recording is not None or ("upload" in upload.values and not open_upload):
                 yield upload
                 return
             if "upload" in upload.values:

@@ -21,7 +21,7 @@ from whisper_lambda.http.house import whose as house_whose
 from whisper_lambda.http.openai import body
 from whisper_lambda.http.streaming import EventStream
 from whisper_lambda.http.upload import Upload
-from whisper_lambda.job import Order
+from whisper_lambda.job import Job, Order
 from whisper_lambda.jobs import webhooks
 from whisper_lambda.jobs.desk import LEAST_PRIORITY, MOST_PRIORITY, Desk, Handed
 
@@ -52,15 +52,22 @@ def router(house: House) -> APIRouter:
 
 def _hand_in(routes: APIRouter, house: House) -> None:
     handing = _handing(house)
+    # On AWS the store tells of what arrives: a job may be handed in before its recording is there.
+    told_of_arrivals = house.settings.state_machine is not None
 
     @routes.post("", status_code=202, openapi_extra=body(handing))
     async def hand_in(request: Request) -> Response:
         """Hand in a recording; it is kept before this answers, and heard whatever dies from then on."""
-        async with house.received(request, handing) as upload:
+        async with house.received(request, handing, open_upload=not told_of_arrivals) as upload:
             order, handed = _order(upload.values), _handed(request, upload)
             recording = upload.recording
-            assert recording is not None
-            job = await at_desk(house, lambda desk: desk.accept(order, recording, handed))
+
+            def accept(desk: Desk) -> Job:
+                if recording is None:
+                    return desk.accept_upload(order, upload.values["upload"], handed)
+                return desk.accept(order, recording, handed)
+
+            job = await at_desk(house, accept)
             facts(request.scope)["job"] = job.id
             return JSONResponse(jobviews.to_wire(job, time.time()), 202, {"Location": f"/v1/jobs/{job.id}"})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -10,15 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from whisper_lambda import uploads
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import JobHasNoResult, JobNotFinished, KeyUsedTwice, ObjectMissing, TooManyJobs
 from whisper_lambda.job import LIVE, ChunkDone, Job, Order, State
 from whisper_lambda.jobs import merging, places
 from whisper_lambda.plain import from_plain, to_plain
 from whisper_lambda.ports import Fanout, JobStore, ObjectStore
-from whisper_lambda.types import Announced, Segment, Ticket, Transcript
+from whisper_lambda.types import Segment, Transcript
 
 LEAST_PRIORITY, MOST_PRIORITY = 0, 9
+WAIT_FOR_UPLOAD_S = 7 * 86_400.0  # a job whose recording never comes, or that never ends, is forgotten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,31 +70,24 @@ class Desk:
         job_id = f"job_{secrets.token_hex(12)}"
         return self._created(job_id, key, self.objects.size(key), key, order, handed)
 
-    def expect(
-        self, order: Order, announced: Announced, handed: Handed, *, expires_s: float
-    ) -> tuple[Job, Ticket | None]:
-        """Take a job whose recording the client sends straight to the object store.
+    def accept_upload(self, order: Order, upload_id: str, handed: Handed) -> Job:
+        """Take a job whose recording the client sends, or has sent, straight to the object store.
 
-        It begins when the store tells us of the recording's arrival (on AWS: S3, by way of a queue).
+        It begins at once where the recording is there, else when the store tells of its arrival (on AWS:
+        S3, by way of a queue). The job is stored before we look, so that an arrival in between finds it.
 
         Returns:
-            The job, and where to send the recording; None with an earlier job of the same idempotency key.
+            The job; one upload has one, so asking again gives the first.
         """
         self._check_room(handed)
-        job_id = f"job_{secrets.token_hex(12)}"
-        key = places.source_key(handed.tenant, job_id)
-        content = f"{announced.size_bytes} {announced.sha256}"
-        job = self._created(job_id, key, announced.size_bytes, content, order, handed, begin=False)
-        if job.id != job_id:
-            return job, None
-        ticket = self.objects.ticket(
-            key,
-            size_bytes=announced.size_bytes,
-            content_type=announced.content_type,
-            expires_s=expires_s,
-            sha256=announced.sha256,
-        )
-        return job, ticket
+        key = uploads.key(handed.tenant, upload_id)
+        job_id = f"job_{upload_id.removeprefix('upl_')}"
+        job = self._created(job_id, key, 0, key, order, handed, expires=time.time() + WAIT_FOR_UPLOAD_S)
+        with contextlib.suppress(ObjectMissing):
+            self.objects.size(key)
+            if self.fanout and job.state in LIVE:
+                self.fanout.submit(job)
+        return job
 
     def _created(
         self,
@@ -102,7 +98,7 @@ class Desk:
         order: Order,
         handed: Handed,
         *,
-        begin: bool = True,
+        expires: float | None = None,  # of a job that waits for its recording; it is not begun here
     ) -> Job:
         asked = json.dumps([content, to_plain(order), handed.webhook], sort_keys=True)
         job = self.store.create(
@@ -117,10 +113,11 @@ class Desk:
                 fingerprint=hashlib.sha256(asked.encode()).hexdigest(),
                 priority=handed.priority,
                 webhook=handed.webhook,
+                expires=expires,
             )
         )
         if job.id == job_id:
-            if self.fanout and begin:
+            if self.fanout and expires is None:
                 self.fanout.submit(job)
             return job
         if job.source != key:
