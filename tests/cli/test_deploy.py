@@ -1,4 +1,4 @@
-"""`whisper-lambda deploy`: what it would run and cost. Programs it runs are stand-ins that note their call."""
+"""`whisper-lambda deploy`: what it would run and cost. The programs are stand-ins that note their call."""
 
 import json
 import re
