@@ -154,7 +154,7 @@ def soak(count: int = 2000) -> list[str]:
                 outcomes["left"] += 1
             return outcome
 
-        warm = 200
+        warm = 600  # heaps and caches have found their size by then
         asyncio.run(in_turn(running.url, one, workers=4, count=warm))
         seen.clear()
         asyncio.run(in_turn(running.url, one, workers=4, count=count))
