@@ -79,6 +79,8 @@ def server() -> str:
         "GATEWAY_PORT": str(port),
         "MINISTACK_HOST": "127.0.0.1",
         "TMPDIR": folder,
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
     }
     with Path(folder, "log").open("wb") as log:
         process = subprocess.Popen([VENV / "bin" / "ministack"], env=env, stdout=log, stderr=log, cwd=folder)

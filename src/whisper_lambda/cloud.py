@@ -14,36 +14,27 @@ from whisper_lambda.jobs.desk import Desk
 
 
 def on_aws(settings: Settings) -> bool:
-    """Whether jobs are kept on AWS: one place named means all three must be.
-
-    Raises:
-        BadOption: some of bucket, table and state machine are named, and not all.
-    """
-    named = {
-        "BUCKET": settings.bucket,
-        "TABLE": settings.table,
-        "STATE_MACHINE": settings.state_machine,
-    }
-    if not settings.table and not settings.state_machine:
-        return False  # a bucket alone holds cache and uploads
-    if missing := [name for name, value in named.items() if not value]:
-        raise BadOption(
-            f"jobs on AWS need a bucket, a table and a state machine: set WHISPER_LAMBDA_{missing[0]} too"
-        )
-    return True
+    """Whether jobs are kept on AWS: a table is named."""
+    return settings.table is not None
 
 
 def open_desk(settings: Settings) -> Desk:
-    """Return a desk that takes jobs and has Step Functions do them.
+    """Return a desk whose jobs Step Functions has done.
+
+    Where no state machine is named, jobs are not begun here: the functions that do a job's parts are
+    called by the machine, and cannot be told of it before it is made.
 
     Raises:
-        BadOption: a place they need is not named.
+        BadOption: no table is named, or no bucket.
     """
-    if not on_aws(settings) or not (settings.bucket and settings.table and settings.state_machine):
-        raise BadOption("jobs on AWS need WHISPER_LAMBDA_BUCKET, ..._TABLE and ..._STATE_MACHINE")
+    if not settings.table or not settings.bucket:
+        raise BadOption(
+            "jobs on AWS need a bucket and a table: WHISPER_LAMBDA_BUCKET and WHISPER_LAMBDA_TABLE"
+        )
+    machine = settings.state_machine
     return Desk(
         DynamoJobStore(settings.table, keep_s=settings.jobs_keep_s),
         S3Objects(settings.bucket, scratch=settings.scratch),
         settings,
-        StepFunctionsFanout(settings.state_machine, at_once=settings.chunks_at_once),
+        StepFunctionsFanout(machine, at_once=settings.chunks_at_once) if machine else None,
     )

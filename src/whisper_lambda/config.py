@@ -72,7 +72,7 @@ class Settings:
     )
     state_machine: str | None = field(
         default=None,
-        metadata={"help": "ARN of the Step Functions state machine that runs jobs; unset = run here"},
+        metadata={"help": "ARN of the Step Functions state machine that begins jobs of that table"},
     )
     chunks_at_once: int = field(
         default=40, metadata={"help": "most chunks of one job that Step Functions has heard at once"}

@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+import textwrap
 import time
 from pathlib import Path
 
@@ -181,3 +182,28 @@ def test_a_bucket_is_emptied_before_it_goes() -> None:
 
         assert deploying.remove_data("kept") == 3
         assert s3.list_buckets()["Buckets"] == []
+
+
+def test_the_kill_switch_stops_every_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code that the template ships, run as it stands."""
+    code = re.search(
+        r"      InlineCode: \|\n((?:        .*\n|\n)+)", (ROOT / deployment.TEMPLATE).read_text()
+    )
+    assert code
+    named: dict[str, object] = {}
+    exec(textwrap.dedent(code[1]), named)
+    with moto():
+        functions = boto3.client("lambda")
+        role = boto3.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        for name in ("api", "chunk"):
+            functions.create_function(
+                FunctionName=name,
+                Role=role,
+                PackageType="Image",
+                Code={"ImageUri": "1.dkr.ecr.us-east-1.amazonaws.com/x@sha256:" + "0" * 64},
+            )
+        monkeypatch.setenv("FUNCTIONS", "api,chunk")
+        named["handler"]({}, None)
+
+        kept = [functions.get_function_concurrency(FunctionName=n) for n in ("api", "chunk")]
+        assert [k["ReservedConcurrentExecutions"] for k in kept] == [0, 0]

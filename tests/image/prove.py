@@ -248,7 +248,7 @@ def container(key: str, kept: str, told: Told) -> None:
         "WHISPER_LAMBDA_KEYS": kept,
     }
     flags = [f"--env={name}={value}" for name, value in settings.items()]
-    limits = [f"--memory={MEMORY_MB}m", "--read-only", "--tmpfs=/tmp:size=512m"]
+    limits = [f"--memory={MEMORY_MB}m", "--user=10001:10001", "--read-only", "--tmpfs=/tmp:size=512m"]
     name = run("docker", "run", "-d", "--rm", *limits, *flags, f"-p=127.0.0.1:{port}:8080", TESTED).strip()
     try:
         time.sleep(1)
