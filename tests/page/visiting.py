@@ -13,10 +13,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +26,12 @@ from playwright.sync_api import Browser, Page
 
 from fakes import FakeEngine, fake_service
 from serving import served
+from weights import installed
 from whisper_lambda.bootstrap import Service
+from whisper_lambda.config import PREFIX, Settings
 from whisper_lambda.http.app import create_app
+from whisper_lambda.http.gates import Gates
+from whisper_lambda.staffing import Office
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
@@ -108,13 +114,23 @@ def visiting(browser: Browser, address: str, **context: object) -> Iterator[Visi
 
 
 @contextmanager
-def fake_server(engine: FakeEngine, **gates: object) -> Iterator[tuple[str, Service]]:
-    """Serve with a fake engine; give the address."""
-    with (
-        fake_service(engine) as service,
-        served(create_app(service, service.settings, **gates)) as address,
-    ):
-        yield address, service
+def fake_server(
+    engine: FakeEngine, *, jobs: bool = False, strangers: bool = False
+) -> Iterator[tuple[str, Service]]:
+    """Serve with a fake engine and a home of its own, doing jobs too, and open to strangers, if asked."""
+    with tempfile.TemporaryDirectory() as home:
+        settings = Settings(home=Path(home))
+        # in a thread of its own: Playwright's event loop runs in this one, and DBOS would join it
+        with fake_service(engine, settings) as service, ThreadPoolExecutor(1) as elsewhere:
+            office = Office(service, settings)
+            gates = Gates.of(service, replace(settings, probe_every_s=0), open_to_everyone=strangers)
+            try:
+                if jobs:
+                    elsewhere.submit(office.hire).result()
+                with served(create_app(service, settings, gates=gates, office=office)) as address:
+                    yield address, service
+            finally:
+                elsewhere.submit(office.close).result()
 
 
 @contextmanager
@@ -129,8 +145,12 @@ def real_server(home: Path, *more: str, env: dict[str, str] | None = None) -> It
         "base",
         *more,
     ]
+    if not (home / "models").exists():  # jobs and the cache of its own, the weights of everybody
+        installed("base")
+        (home / "models").symlink_to(Settings().home / "models")
     log = (home / "serve.log").open("w+b")
-    process = subprocess.Popen(command, stderr=log, stdout=log, env={**os.environ, **(env or {})})
+    env = {**os.environ, f"{PREFIX}HOME": str(home), **(env or {})}
+    process = subprocess.Popen(command, stderr=log, stdout=log, env=env)
     try:
         deadline = time.monotonic() + 60
         while not (found := re.search(r"listening on (\S+)", (home / "serve.log").read_text())):

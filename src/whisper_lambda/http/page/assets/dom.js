@@ -53,13 +53,13 @@ export function download(name, type, parts) {
 	setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }
 
-// A modal with one heading. Resolves with what its form's button was worth, '' when it was left.
-export function dialog(title, build, { wide = false } = {}) {
+// A modal: a heading, a body, verbs and a way to close it. Resolves with the verb's value, '' when it was left.
+export function dialog(title, build, { wide = false, verbs = () => [] } = {}) {
 	return new Promise((done) => {
-		const id = `d${Math.random().toString(36).slice(2, 8)}`;
-		const box = h('dialog', { 'aria-labelledby': id, className: wide ? 'wide' : '' });
+		const box = h('dialog', { 'aria-labelledby': 'asked', className: wide ? 'wide' : '' });
 		const close = (value = '') => box.close(value);
-		box.append(h('h2', { id }, title), ...[build(close)].flat(Infinity).filter(Boolean));
+		box.append(h('h2', { id: 'asked' }, title), ...[build(close)].flat(Infinity).filter(Boolean),
+			h('p', { className: 'acts' }, verbs(close), h('button', { onclick: () => close() }, t('Close'))));
 		box.addEventListener('click', (e) => e.target === box && close());
 		box.addEventListener('close', () => {
 			box.remove();
@@ -70,10 +70,11 @@ export function dialog(title, build, { wide = false } = {}) {
 	});
 }
 
-// A dialog that asks: resolves to true when its verb was chosen.
-export const ask = (title, verb, ...children) => dialog(title, (close) => h('form', { onsubmit: (e) => { e.preventDefault(); close('yes'); } },
-	...children, h('p', { className: 'acts' }, h('button', { className: 'main' }, verb), h('button', { type: 'button', onclick: () => close() }, t('Close')))))
-	.then((how) => how === 'yes');
+// A dialog that asks: resolves to whether its verb was chosen.
+export async function ask(title, verb, ...children) {
+	const form = (close) => h('form', { id: 'asking', onsubmit: (e) => { e.preventDefault(); close('yes'); } }, ...children);
+	return (await dialog(title, form, { verbs: () => h('button', { className: 'main', form: 'asking' }, verb) })) === 'yes';
+}
 
 let saying;
 // One sentence for everybody, read out once.

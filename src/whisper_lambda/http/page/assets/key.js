@@ -1,6 +1,6 @@
 // The API key: pasted once, kept for the session unless its owner says otherwise, sent nowhere else.
 
-import { dialog, h } from './dom.js';
+import { ask, h } from './dom.js';
 import { t } from './words.js';
 
 const NAME = 'key';
@@ -20,30 +20,21 @@ export function forgetKey() {
 
 // Ask for a key, once for all who need one at the moment. Resolves to whether one was given.
 export function askForKey(reason = '') {
-	asking ??= dialog(t('API key'), (close) => {
-		const field = h('input', {
-			type: 'password', id: 'key', autocomplete: 'off', spellcheck: false, required: true, value: key(),
-			'aria-describedby': 'key-why',
-		});
-		const always = h('input', { type: 'checkbox', id: 'key-always', checked: Boolean(localStorage.getItem(NAME)) });
-		const keep = (event) => {
-			event.preventDefault();
-			keepKey(field.value.trim(), { always: always.checked });
-			close('given');
-		};
-		return h('form', { onsubmit: keep },
-			h('p', { id: 'key-why', className: reason ? 'wrong' : '' },
-				reason || t('This server asks for a key. Whoever runs it makes one with “whisper-lambda keys add”.')),
-			h('label', { htmlFor: 'key' }, t('Key')), field,
-			h('label', { className: 'check' }, always, t('Remember it on this device')),
-			h('p', { className: 'acts' },
-				h('button', { type: 'submit', className: 'main' }, t('Use this key')),
-				key() && h('button', { type: 'button', onclick: () => { forgetKey(); close('forgotten'); } }, t('Forget it')),
-				h('button', { type: 'button', onclick: () => close() }, t('Close'))));
-	}).then((how) => {
+	const field = h('input', { type: 'password', id: 'key', autocomplete: 'off', spellcheck: false, required: true, value: key(), 'aria-describedby': 'key-why' });
+	const always = h('input', { type: 'checkbox', checked: Boolean(localStorage.getItem(NAME)) });
+	asking ??= ask(t('API key'), t('Use this key'),
+		h('p', { id: 'key-why', className: reason ? 'wrong' : '' },
+			reason || t('This server asks for a key. Whoever runs it makes one with “whisper-lambda keys add”.')),
+		h('label', { htmlFor: 'key' }, t('Key')), field,
+		h('label', { className: 'check' }, always, t('Remember it on this device')),
+		key() && h('button', { type: 'button', onclick: (e) => { forgetKey(); field.value = ''; e.target.remove(); } }, t('Forget it')),
+	).then((given) => {
 		asking = null;
-		if (how === 'given') dispatchEvent(new Event('key'));
-		return how === 'given';
+		if (given) {
+			keepKey(field.value.trim(), { always: always.checked });
+			dispatchEvent(new Event('key'));
+		}
+		return given;
 	});
 	return asking;
 }

@@ -13,12 +13,11 @@ const SHEET = () => [
 ];
 
 export function keySheet() {
-	return dialog(t('Keyboard'), (close) => [
+	return dialog(t('Keyboard'), () => [
 		h('div', { className: 'sheetkeys' }, SHEET().map(([title, rows]) => h('section', {}, h('h3', {}, title),
 			h('dl', {}, rows.map(([key, what]) => [h('dt', {}, h('kbd', {}, key)), h('dd', {}, what)]))))),
 		h('label', { className: 'check' }, h('input', {
 			type: 'checkbox', checked: singleKeys(), onchange: (e) => localStorage.setItem('single-keys', e.target.checked ? 'on' : 'off'),
 		}), t('Single keys work, not only those with Ctrl')),
-		h('p', { className: 'acts' }, h('button', { onclick: () => close() }, t('Close'))),
 	], { wide: true });
 }

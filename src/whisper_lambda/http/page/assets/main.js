@@ -29,8 +29,8 @@ async function route() {
 	}
 	fill(root, sheet ? sheet.node : lost());
 	scrollTo(0, 0);
-	await sheet?.open();
 	$('h1', root)?.focus({ preventScroll: true });
+	await sheet?.open();
 	return undefined;
 }
 

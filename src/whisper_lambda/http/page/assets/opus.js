@@ -87,7 +87,6 @@ function pcm(file, begin, size, { float, channels, rate, bits }) {
 // Anything else the browser plays, at most an hour of it: it is held decoded.
 export async function decodedSource(file, rate = 16_000) {
 	try {
-		const { secondsOf } = await import('./queue.js');
 		const seconds = await secondsOf(file);
 		if (!seconds || seconds > LONGEST_DECODED_S) return null;
 		const context = new OfflineAudioContext(1, 1, rate);
@@ -198,4 +197,23 @@ function crc(bytes) {
 	let sum = 0;
 	for (const byte of bytes) sum = ((sum << 8) ^ TABLE[(sum >>> 24) ^ byte]) >>> 0;
 	return sum;
+}
+
+// Length as the browser can tell it; 0 where it cannot.
+export function secondsOf(blob) {
+	return new Promise((done) => {
+		const address = URL.createObjectURL(blob);
+		const probe = new Audio();
+		const finish = (seconds) => {
+			clearTimeout(late);
+			probe.removeAttribute('src');
+			URL.revokeObjectURL(address);
+			done(Number.isFinite(seconds) ? seconds : 0);
+		};
+		const late = setTimeout(() => finish(0), 4000);
+		probe.preload = 'metadata';
+		probe.onloadedmetadata = () => finish(probe.duration);
+		probe.onerror = () => finish(0);
+		probe.src = address;
+	});
 }

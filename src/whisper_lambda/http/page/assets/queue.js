@@ -3,7 +3,7 @@
 import { call, callJson, facts, follow, send, serverBack } from './api.js';
 import { askForKey } from './key.js';
 import { fieldsOf, formOf, options, routeOf } from './options.js';
-import { compressed } from './opus.js';
+import { compressed, secondsOf } from './opus.js';
 import { get, keep, put, remove, all } from './store.js';
 import { linesFrom } from './transcript.js';
 import { clock, t } from './words.js';
@@ -137,7 +137,14 @@ async function heard(item) {
 		item.sent = (await compressed(item.file, { channels: item.wish.channels, tell: (share) => change(item, { share }), signal: item.stop.signal })) ?? item.file;
 	}
 	const long = item.duration ? item.duration > LONG_S : item.file.size > LONG_BYTES;
-	return long && facts().jobs ? job(item) : direct(item);
+	if (long && facts().jobs) {
+		try {
+			return await job(item);
+		} catch (cause) {
+			if (item.job || cause.code !== 'insufficient_scope') throw cause; // else no jobs for this key, or for strangers
+		}
+	}
+	return direct(item);
 }
 
 async function direct(item) {
@@ -197,7 +204,7 @@ async function job(item) {
 		}, { signal });
 		await new Promise((go) => setTimeout(go, 300));
 	}
-	const result = await callJson(`${path}/result?format=verbose_json`, { signal });
+	const result = await callJson(`${path}/result?format=verbose_json&timestamp_granularities[]=word&timestamp_granularities[]=segment`, { signal });
 	return docOf(item, result, { route: '/v1/jobs', fields, job: item.job });
 }
 
@@ -237,25 +244,6 @@ export function docOf(item, answer, request) {
 		receipt: answer.x_receipt ?? null, dropped: answer.x_dropped ?? [], warnings: answer.x_warnings ?? [],
 		lines: linesFrom(answer), request, wish: item.wish, size: item.size,
 	};
-}
-
-// Length as the browser can tell it; 0 where it cannot.
-export function secondsOf(blob) {
-	return new Promise((done) => {
-		const address = URL.createObjectURL(blob);
-		const probe = new Audio();
-		const finish = (seconds) => {
-			clearTimeout(late);
-			probe.removeAttribute('src');
-			URL.revokeObjectURL(address);
-			done(Number.isFinite(seconds) ? seconds : 0);
-		};
-		const late = setTimeout(() => finish(0), 4000);
-		probe.preload = 'metadata';
-		probe.onloadedmetadata = () => finish(probe.duration);
-		probe.onerror = () => finish(0);
-		probe.src = address;
-	});
 }
 
 export function stateText(item) {

@@ -41,7 +41,7 @@ export class Reader {
 	async open() {
 		await this.lines.show(this.all, this.lasting.signal);
 		this.#countDoubts();
-		this.go(0, { scroll: false });
+		this.go(0, { focus: false, scroll: false });
 		const audio = await get('audio', this.doc.id).catch(() => null);
 		if (audio) await this.#load(audio);
 		else this.#lost();

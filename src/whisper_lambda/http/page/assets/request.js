@@ -45,13 +45,12 @@ export function javascript(doc) {
 export function requestDialog(doc) {
 	const ways = { curl, Python: python, JavaScript: javascript };
 	const text = h('pre', { tabIndex: 0 }, curl(doc));
-	return dialog(t('The request'), (close) => [
+	return dialog(t('The request'), () => [
 		h('p', {}, t('What this page asked, for a terminal or a program. The key is not in it.')),
 		h('p', { className: 'ways' }, Object.entries(ways).map(([name, write], i) => h('label', { className: 'check' },
 			h('input', { type: 'radio', name: 'way', checked: !i, onchange: () => (text.textContent = write(doc)) }), name))),
 		text,
-		h('p', { className: 'acts' }, h('button', { className: 'main', onclick: () => copy(text.textContent) }, t('Copy')), h('button', { onclick: () => close() }, t('Close'))),
-	], { wide: true });
+	], { wide: true, verbs: () => h('button', { className: 'main', onclick: () => copy(text.textContent) }, t('Copy')) });
 }
 
 export function receiptDialog({ receipt: r, model }) {
@@ -67,9 +66,8 @@ export function receiptDialog({ receipt: r, model }) {
 		[t('On AWS Lambda it would be billed'), t('{s} at {mb} MB', { s: seconds((r.billed_ms ?? 0) / 1000), mb: number(r.memory_mb ?? 0) })],
 		[t('and would cost'), `$${number(r.usd ?? 0, 6)}`],
 	];
-	return dialog(t('The receipt'), (close) => [
+	return dialog(t('The receipt'), () => [
 		h('table', { className: 'receipt' }, h('tbody', {}, rows.map(([what, value]) => h('tr', {}, h('th', { scope: 'row' }, what), h('td', {}, value))))),
 		h('p', { className: 'small' }, t('Here it cost nothing but this server’s time.')),
-		h('p', { className: 'acts' }, h('button', { onclick: () => close() }, t('Close'))),
 	]);
 }
