@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_lambda.config import Settings
+from whisper_lambda.economy.bounds import Bounds
 from whisper_lambda.errors import AudioTooLong, BadOption
 from whisper_lambda.types import (
     SAMPLE_RATE,
@@ -95,11 +96,18 @@ class Transcriber:
         self._service = service
 
     def transcribe(
-        self, source: Recording, *, model: str | None = None, **options: Unpack[OptionKeywords]
+        self,
+        source: Recording,
+        *,
+        model: str | None = None,
+        budget_usd: float | None = None,
+        max_latency_s: float | None = None,
+        **options: Unpack[OptionKeywords],
     ) -> Transcript:
         """Return the transcript of one recording; see `whisper_lambda.transcribe`."""
         checked = options_from(**options)
-        return self._service.transcribe(self._opened(source), checked, model=model)
+        bounds = Bounds(budget_usd=budget_usd, max_latency_s=max_latency_s)
+        return self._service.transcribe(self._opened(source), checked, model=model, bounds=bounds)
 
     def stream(
         self, source: Recording, *, model: str | None = None, **options: Unpack[OptionKeywords]
@@ -135,6 +143,8 @@ def transcribe(
     *,
     model: str | None = None,
     settings: Settings | None = None,
+    budget_usd: float | None = None,
+    max_latency_s: float | None = None,
     **options: Unpack[OptionKeywords],
 ) -> Transcript:
     """Return the transcript of one recording.
@@ -145,6 +155,9 @@ def transcribe(
             one answered, and why, is in `transcript.model`.
         settings: use these for this call alone: the model is loaded and freed again. None = the
             process's shared Service, opened on first use.
+        budget_usd: most it may cost on Lambda, by our estimate: the best tier that keeps to it,
+            no larger than the wish, answers.
+        max_latency_s: most seconds it may take here, likewise.
         options: the fields of `Options`; `language` may be a code or an English name.
 
     Raises:
@@ -155,12 +168,15 @@ def transcribe(
         UnknownLanguage: no such language, or the model does not speak it.
         UnknownModel: no such tier or alias.
         ModelUnavailable: no source has the weights of any tier that would do.
+        BoundTooTight: no tier is as cheap or as quick as wanted.
         EngineFailed: the model raised while decoding.
     """
+    bounds: dict[str, Any] = {"budget_usd": budget_usd, "max_latency_s": max_latency_s}
+    wish: dict[str, Any] = {"model": model, **bounds, **options}
     if settings is None:
-        return _shared_transcriber().transcribe(source, model=model, **options)
+        return _shared_transcriber().transcribe(source, **wish)
     with Transcriber(settings) as own:
-        return own.transcribe(source, model=model, **options)
+        return own.transcribe(source, **wish)
 
 
 def stream(

@@ -20,6 +20,9 @@ from whisper_lambda.audio.decode import Limits, decode
 from whisper_lambda.audio.identity import identity
 from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.config import Settings
+from whisper_lambda.economy.bounds import Bounds, Place, within
+from whisper_lambda.economy.prices import price_book
+from whisper_lambda.economy.receipt import USUAL_MEMORY_MB
 from whisper_lambda.engine.ctranslate2 import Ctranslate2Engine
 from whisper_lambda.models.router import Router
 from whisper_lambda.models.sources import Progress, quiet
@@ -71,6 +74,7 @@ class Service:
         *,
         model: str | None = None,
         tenant: str | None = tenants.LOCAL,
+        bounds: Bounds | None = None,
         on_plan: Callable[[Plan, ModelChoice], None] | None = None,
         on_result: Callable[[ChunkResult], None] | None = None,
     ) -> Transcript:
@@ -81,10 +85,11 @@ class Service:
             options: what may change the text; None = the defaults.
             model: tier or alias wished for; None = the settings' default.
             tenant: whose recording it is; None = nothing of it is remembered, or was.
+            bounds: what it may cost and take at most; they choose the tier.
             on_plan: called once, when the recording is decoded and cut.
             on_result: called for each chunk, in recording order, as it is ready.
         """
-        with self.hear(source, options, model=model, tenant=tenant) as hearing:
+        with self.hear(source, options, model=model, tenant=tenant, bounds=bounds) as hearing:
             if on_plan:
                 on_plan(hearing.plan, hearing.choice)
             heard = _told(hearing.results, on_result)
@@ -99,6 +104,7 @@ class Service:
         model: str | None = None,
         tenant: str | None = tenants.LOCAL,
         from_s: float = 0.0,
+        bounds: Bounds | None = None,
     ) -> Iterator[Hearing]:
         """Open one recording: planned on entry, decoded as `results` is read, given up on exit.
 
@@ -108,12 +114,21 @@ class Service:
             model: tier or alias wished for; None = the settings' default.
             tenant: whose it is; None = nothing of it is remembered.
             from_s: chunks that begin before this second are left out: they were heard already.
+            bounds: what it may cost and take at most; they choose the tier.
+
+        Raises:
+            BoundTooTight: no tier that can be had is as cheap or as quick as the bounds want it.
         """
         options = options or Options()
         self.decoders.warm()  # a child starts while the weights load
         if not self.router.loaded and options.vad != "off":
             threading.Thread(target=vad.warm, name="warm-vad", daemon=True).start()
-        with self.router.engine(model) as (engine, choice):
+        narrowed: ModelChoice | None = None
+        if bounds:
+            source = self.decode(source)
+            narrowed = self._narrowed(model, options, bounds, source.duration)
+        with self.router.engine(narrowed.served if narrowed else model) as (engine, served):
+            choice = narrowed or served
             recall = self.recall(tenant)
             plan = pipeline.prepare(
                 lambda: self.decode(source),
@@ -128,6 +143,17 @@ class Service:
                 yield Hearing(plan, choice, results)
             finally:
                 results.close()
+
+    def _narrowed(self, model: str | None, options: Options, bounds: Bounds, audio_s: float) -> ModelChoice:
+        """Return the best tier that keeps to the bounds, as far as we can estimate."""
+        tiers = self.router.at_most(model, english=options.language == "en" and options.task == "transcribe")
+        place = Place(
+            cores=machine.cores(self.settings),
+            memory_mb=self.settings.receipt_memory_mb or self.settings.lambda_memory_mb or USUAL_MEMORY_MB,
+            architecture=self.settings.receipt_architecture,
+        )
+        served, why = within(tiers, audio_s, bounds, place, price_book(self.settings))
+        return ModelChoice(model or self.settings.model, served, why)
 
     def decode(self, source: Source) -> Decoded:
         """Return the recording's samples; what is decoded already is taken as it is."""

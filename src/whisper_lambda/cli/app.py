@@ -52,6 +52,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "whisper_lambda.cli.compare", "compare", "Compare a saved OpenAI answer with ours."
         ),
         "cost": Command("whisper_lambda.cli.cost", "app", "Reckon what transcription costs on Lambda."),
+        "tune": Command("whisper_lambda.cli.tune", "tune", "Find the memory size a function should have."),
         "evaluate": Command(
             "whisper_lambda.cli.evaluate",
             "evaluate",

@@ -12,6 +12,7 @@ from whisper_lambda.types import ChunkResult, ModelChoice, Options, Plan, Transc
 
 if TYPE_CHECKING:
     from whisper_lambda.bootstrap import Service, Source
+    from whisper_lambda.economy.bounds import Bounds
 
 TICK_S = 0.25  # silence after which the display is given a chance to say what is awaited
 
@@ -25,7 +26,7 @@ class Planned:
 
 
 def listen(
-    service: Service, source: Source, options: Options, *, model: str | None
+    service: Service, source: Source, options: Options, *, model: str | None, bounds: Bounds | None = None
 ) -> Iterator[Planned | ChunkResult | Transcript | None]:
     """Yield Planned, each ChunkResult in order and last the Transcript; None when nothing happens.
 
@@ -43,6 +44,7 @@ def listen(
                 source,
                 options,
                 model=model,
+                bounds=bounds,
                 on_plan=lambda plan, choice: events.put(Planned(plan, choice)),
                 on_result=events.put,
             )

@@ -15,6 +15,7 @@ from whisper_lambda.cli.listening import Planned, listen
 from whisper_lambda.cli.outputs import file_bases, write_whole
 from whisper_lambda.cli.progress import BarDisplay, LineDisplay, clock
 from whisper_lambda.cli.terminal import harmless, say
+from whisper_lambda.economy.bounds import Bounds
 from whisper_lambda.errors import (
     BadOption,
     ModelCorrupt,
@@ -40,6 +41,7 @@ class Run:
     service: Service
     model: str | None
     options: Options
+    bounds: Bounds
     clips: tuple[Clip, ...]  # () = the whole recording
     renderers: Sequence[Renderer]
     display: BarDisplay | LineDisplay
@@ -100,7 +102,7 @@ def _heard(run: Run, recording: Recording) -> Transcript:
         decoded = run.service.decode(source)
         source = replace(decoded, samples=only(decoded.samples, run.clips))
     transcript = None
-    for event in listen(run.service, source, run.options, model=run.model):
+    for event in listen(run.service, source, run.options, model=run.model, bounds=run.bounds):
         if isinstance(event, Planned):
             _tell_choice(run, event.choice)
             run.display.planned(event.plan.duration)

@@ -21,6 +21,7 @@ from whisper_lambda.cli.recordings import Run, transcribe_all
 from whisper_lambda.cli.whisper_flags import ours
 from whisper_lambda.client.wanted import Compress
 from whisper_lambda.config import Settings
+from whisper_lambda.economy.bounds import Bounds
 from whisper_lambda.errors import BadOption
 from whisper_lambda.transcript.formats import FORMATS, Layout, Renderer, needs, renderer
 from whisper_lambda.types import Quality, Task, Times, VadMode
@@ -220,6 +221,7 @@ def transcribe(
         service=(build or _builder(display))(settings),
         model=model,
         options=options,
+        bounds=Bounds(budget_usd=budget_usd, max_latency_s=max_latency_s),
         clips=parse_clips(clip_timestamps),
         renderers=renderers,
         display=display,

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from whisper_lambda import lanes, pipeline
 from whisper_lambda.audio.decode import decode
 from whisper_lambda.bootstrap import Hearing, Service, Source, limits
+from whisper_lambda.economy.bounds import Bounds
 from whisper_lambda.errors import ClientGone, NotSeparable
 from whisper_lambda.lanes import Lane
 from whisper_lambda.transcript.voices import check_separable, speaker, together
@@ -47,6 +48,7 @@ class Wish:
     model: str | None = None
     by_channel: bool = False  # one speaker a channel
     speakers: tuple[str, ...] = ()  # their names, in the channels' order
+    bounds: Bounds | None = None  # what it may cost and take
     tenant: str | None = None  # whose recording it is; None = nothing of it is remembered
     from_s: float = 0.0  # what begins before this second of the recording was heard already
 
@@ -75,7 +77,12 @@ def hear(service: Service, source: Source, wish: Wish, tell: Tell, notes: Notes 
         return _by_channel(service, source, wish, tell)
     opened = Stopwatch()
     with service.hear(
-        source, wish.options, model=wish.model, tenant=wish.tenant, from_s=wish.from_s
+        source,
+        wish.options,
+        model=wish.model,
+        tenant=wish.tenant,
+        from_s=wish.from_s,
+        bounds=wish.bounds,
     ) as hearing:
         init_s = opened.beyond(hearing.plan.timings)
         tell(hearing.plan)
@@ -105,7 +112,13 @@ def _by_channel(service: Service, source: Source, wish: Wish, tell: Tell) -> Hea
         hearings: list[Hearing] = []
         for channel in decoded.channels:
             hearing = open_hearings.enter_context(
-                service.hear(Decoded(samples=channel), options, model=wish.model, tenant=wish.tenant)
+                service.hear(
+                    Decoded(samples=channel),
+                    options,
+                    model=wish.model,
+                    tenant=wish.tenant,
+                    bounds=wish.bounds,
+                )
             )
             hearings.append(hearing)
             options = replace(options, language=hearing.plan.options.language)  # one language a recording

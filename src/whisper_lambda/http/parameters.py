@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from whisper_lambda.api import LARGEST_BEAM, options_from
 from whisper_lambda.bootstrap import Service
+from whisper_lambda.economy.bounds import Bounds
 from whisper_lambda.errors import BadOption, UnknownFormat
 from whisper_lambda.http.fields import Field, Kind, boolean, choice, number, text, whole
 from whisper_lambda.http.listening import Wish
@@ -95,6 +96,8 @@ def shared(service: Service) -> list[Field]:
         Field("upload", text(64), "id of a recording sent ahead (POST /v1/uploads)"),
         Field("user_id", text(LONGEST_USER), "whose request it is, where no key says so"),
         Field("resume", text(2048), "ours: the token of an answer that was cut for time: the rest is heard"),
+        Field("budget_usd", number(0.0, 1e6), "ours: most it may cost by our estimate; chooses the tier"),
+        Field("max_latency_s", number(0.0, 86_400.0), "ours: most seconds it may take; chooses the tier"),
         Field("hotwords", text(), "ours: words to favour, separated by commas"),
         Field("quality", choice(get_args(Quality)), "ours: time against accuracy; balanced if absent"),
         Field("vad", choice(get_args(VadMode)), "ours: whether to skip what is not speech; auto if absent"),
@@ -246,6 +249,7 @@ def wish(values: Mapping[str, Any], times: Times, wanted: str, **more: Any) -> W
         model=values.get("model"),
         by_channel=_apart(values, wanted),
         speakers=speakers(values, wanted),
+        bounds=Bounds(budget_usd=values.get("budget_usd"), max_latency_s=values.get("max_latency_s")),
     )
 
 

@@ -84,6 +84,35 @@ class Router:
         for name in self._ladder(model) or (model,):
             self._meant(name)
 
+    def at_most(self, model: str | None, *, english: bool) -> list[str]:
+        """Return the tiers no larger than the wish that can be had now, the largest first.
+
+        Args:
+            model: as for `choose`; of `auto`, all its rungs.
+            english: whether tiers that know English only will do.
+
+        Raises:
+            UnknownModel: no such tier or alias.
+            ModelUnavailable: none can be had.
+        """
+        served = self.choose(model).served.split("+")
+        largest = max((t for t in catalogue.TIERS if t.name in served), key=lambda t: t.size_mb, default=None)
+        if largest is None:  # a folder of the operator's, of which nothing is known
+            return served
+        smaller = [
+            tier
+            for tier in sorted(catalogue.TIERS, key=lambda t: t.size_mb, reverse=True)
+            if tier.size_mb <= largest.size_mb and (english or not tier.english_only)
+        ]
+        return [tier.name for tier in smaller if self._can_be_had(tier)]
+
+    def _can_be_had(self, tier: Tier) -> bool:
+        try:
+            self._place(tier)
+        except (ModelUnavailable, ModelCorrupt):
+            return False
+        return True
+
     @contextmanager
     def engine(self, model: str | None = None) -> Iterator[tuple[Engine, ModelChoice]]:
         """Hold a loaded engine for the wish; it is not freed while held.

@@ -23,11 +23,13 @@ Job = Callable[[Entry], Mapping[str, Any]]  # what to ask a side about a recordi
 class Side:
     """A contender in a process of its own, answering one recording at a time. Close it when done."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], on_start: Callable[[int], None] = lambda pid: None) -> None:
+        """Start the program; `on_start` is told its process id at once, before it is loaded."""
         self._command = command
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", bufsize=1
         )
+        on_start(self._process.pid)
         self._take()  # it says when it is loaded
 
     def ask(self, job: Mapping[str, Any]) -> dict[str, Any]:

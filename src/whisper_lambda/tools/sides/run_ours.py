@@ -21,7 +21,7 @@ def main(model: str) -> None:
         def answer(job: dict[str, Any]) -> dict[str, Any]:
             path = Path(job.pop("audio"))
             try:
-                return _record(service.transcribe(path, Options(**job), model=model))
+                return _record(service.transcribe(path, Options(**job), model=model, tenant=None))
             except WhisperLambdaError as failure:
                 return {"error": failure.code}
 

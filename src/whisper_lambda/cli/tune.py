@@ -1,0 +1,160 @@
+"""`whisper-lambda tune`: which memory size to give the function, here or on AWS."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from whisper_lambda.cli.terminal import say
+
+if TYPE_CHECKING:
+    from whisper_lambda.tools.tuning.choosing import Point
+    from whisper_lambda.tools.tuning.local import Measured
+
+SIZES_MB = "1024,1769,2654,3538"
+
+
+def tune(  # one parameter a flag
+    inputs: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE...", help="Recordings one run hears, one by one.")
+    ] = None,
+    function: Annotated[
+        str | None, typer.Option("--function", metavar="NAME", help="Tune this Lambda function instead.")
+    ] = None,
+    payload: Annotated[
+        Path | None, typer.Option("--payload", metavar="FILE", help="Event for the function, JSON.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", "-m", metavar="NAME", help="Tier heard with here.")
+    ] = "base",
+    memory: Annotated[str, typer.Option("--memory", metavar="MB,MB", help="Sizes to try.")] = SIZES_MB,
+    runs: Annotated[int, typer.Option("--runs", metavar="N", min=1, help="Runs of each size.")] = 5,
+    architecture: Annotated[str, typer.Option("--arch", metavar="NAME", help="x86_64 or arm64.")] = "x86_64",
+    strategy: Annotated[
+        Literal["cost", "speed", "balanced"],
+        typer.Option("--strategy", metavar="NAME", help="cost, speed, balanced."),
+    ] = "balanced",
+    weight: Annotated[
+        float, typer.Option("--weight", metavar="X", min=0, max=1, help="Balanced: 0 fastest, 1 cheapest.")
+    ] = 0.5,
+    max_latency_s: Annotated[
+        float, typer.Option("--max-latency-s", metavar="S", help="Leave out what takes longer.")
+    ] = math.inf,
+    max_usd: Annotated[
+        float, typer.Option("--max-usd", metavar="USD", help="Leave out what costs more a run.")
+    ] = math.inf,
+    against: Annotated[
+        bool, typer.Option("--against-faster-whisper", help="Run it beside us, same files, same sizes.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the result there.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the curve there.")
+    ] = None,
+    template: Annotated[
+        Path | None, typer.Option("--write-template", metavar="FILE", help="Set the chosen size in it.")
+    ] = None,
+) -> None:
+    """Find the memory size that is cheapest, fastest, or both in balance.
+
+    Here, processes get the processor time Lambda gives a function of each size. With --function, the
+    function itself is tried at each size, by versions and aliases that are removed afterwards.
+    """
+    from whisper_lambda.config import Settings
+    from whisper_lambda.economy.prices import price_book
+    from whisper_lambda.tools.tuning import choosing, curve
+
+    sizes = _sizes(memory)
+    book = price_book(Settings.from_env())
+    measured: list[Measured] = []
+    if function:
+        from whisper_lambda.tools.tuning.on_lambda import sweep as sweep_function
+
+        event = payload.read_bytes() if payload else b"{}"
+        seconds = sweep_function(function, sizes, event, runs=runs, say=say)
+        by_side = {function: [choosing.point(mb, s, book, architecture) for mb, s in seconds.items()]}
+    else:
+        measured = _here(inputs or [], model, sizes, runs, against=against)
+        by_side = {}
+        for m in measured:
+            by_side.setdefault(m.side, []).append(choosing.point(m.memory_mb, m.seconds, book, architecture))
+    points = next(iter(by_side.values()))
+    chosen = choosing.best(points, strategy, weight=weight, max_ms=max_latency_s * 1000, max_usd=max_usd)
+    for side, each in by_side.items():
+        _print(side, each, chosen if each is points else None)
+    if measured:
+        _print_hours(measured, by_side)
+    typer.echo(
+        f"\n{strategy}: {chosen.memory_mb} MB, {chosen.duration_ms:.0f} ms, {chosen.usd:.7f} USD a run"
+    )
+    typer.echo(choosing.visualisation(points))
+    result = {**choosing.to_json(points, chosen), **curve.facts(measured, by_side, architecture)}
+    if out:
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if page:
+        curve.write_page(by_side, chosen, page)
+    if template:
+        from whisper_lambda.tools.tuning.template import set_memory
+
+        set_memory(template, chosen.memory_mb)
+        say(f"{template}: the function's memory is {chosen.memory_mb} MB now")
+
+
+def _sizes(text: str) -> list[int]:
+    from whisper_lambda.errors import BadOption
+
+    try:
+        sizes = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        sizes = []
+    if not sizes or not 128 <= sizes[0] <= sizes[-1] <= 10_240:  # noqa: PLR2004 - Lambda's own limits
+        raise BadOption(f"--memory lists sizes from 128 to 10240 MB with commas, not {text!r}")
+    return sizes
+
+
+def _here(inputs: list[Path], model: str, sizes: list[int], runs: int, *, against: bool) -> list[Measured]:
+    from whisper_lambda.config import Settings
+    from whisper_lambda.errors import BadOption
+    from whisper_lambda.tools.tuning import local
+
+    if not inputs:
+        raise BadOption("name the recordings a run hears, or --function for one on AWS")
+    sides = {"whisper-lambda": local.ours(model)}
+    if against:
+        from whisper_lambda.tools.baselines import base_folder
+
+        sides["faster-whisper"] = local.faster_whisper(str(base_folder(Settings.from_env().home)))
+    jobs = [{"audio": str(path)} for path in inputs]
+    return local.sweep(
+        sides,
+        sizes,
+        jobs,
+        audio_s=sum(local.duration_s(path) for path in inputs),
+        rounds=runs,
+        on_run=lambda side, size, seconds: say(f"{side}, {size} MB: {seconds:.2f} s"),
+    )
+
+
+def _print(side: str, points: list[Point], chosen: Point | None) -> None:
+    typer.echo(f"\n{side}\n{'MB':>8}{'ms':>10}{'USD a run':>14}{'GB-s':>9}")
+    for p in points:
+        mark = " <-" if p == chosen else ""
+        typer.echo(f"{p.memory_mb:>8}{p.duration_ms:>10.0f}{p.usd:>14.8f}{p.gb_s:>9.3f}{mark}")
+
+
+def _print_hours(measured: list[Measured], by_side: dict[str, list[Point]]) -> None:
+    audio_s = measured[0].audio_s
+    typer.echo("")
+    for side, points in by_side.items():
+        least = min(points, key=lambda p: p.usd)
+        hour = least.usd / audio_s * 3600
+        typer.echo(
+            f"{side}: an hour of audio costs {hour:.5f} USD at its cheapest size, {least.memory_mb} MB"
+        )
+    for how in dict.fromkeys(m.enforced for m in measured):
+        typer.echo(f"  {how}")

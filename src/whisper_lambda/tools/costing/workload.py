@@ -1,0 +1,141 @@
+"""Hours a day, or a log of real requests, in; when each request comes and what it needs out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_lambda.errors import BadOption
+
+DAY_S = 86_400.0
+# How recordings differ in length: a lognormal spread, as of our evaluation sets.
+SIGMA = 0.8
+# Of each hour of the day, its share: little at night, most by day. Sums to 1.
+OFFICE = tuple(w / 96 for w in (1, 1, 1, 1, 1, 1, 2, 3, 5, 7, 8, 8, 7, 7, 8, 8, 7, 5, 4, 3, 3, 2, 2, 1))
+ALL_DAY = (1 / 24,) * 24
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Requests in the order they come."""
+
+    times_s: NDArray[np.float64]  # ascending, from 0
+    audio_s: NDArray[np.float64]
+    span_s: float  # how long they were watched
+    measured_s: NDArray[np.float64] | None = None  # what each really took, where a log says
+
+    @property
+    def hours(self) -> float:
+        """Hours of audio in all."""
+        return float(self.audio_s.sum()) / 3600
+
+
+def made_up(
+    hours_a_day: float, *, mean_s: float = 60.0, days: int = 3, office: bool = True, seed: int = 1
+) -> Workload:
+    """Return requests that arrive at random, more by day, with lengths spread about a mean.
+
+    Args:
+        hours_a_day: audio.
+        mean_s: mean length of a recording.
+        days: how many are played.
+        office: whether most come by day; else evenly.
+        seed: the same gives the same.
+    """
+    if not 0 < hours_a_day < math.inf or not 0 < mean_s < math.inf:
+        raise BadOption("hours a day and seconds a recording are numbers above 0")
+    random = np.random.default_rng(seed)
+    shares = np.array(OFFICE if office else ALL_DAY)
+    a_day = hours_a_day * 3600 / mean_s
+    times = []
+    for day in range(days):
+        for hour, share in enumerate(shares):
+            count = random.poisson(a_day * share)
+            times.append(day * DAY_S + hour * 3600 + np.sort(random.uniform(0, 3600, count)))
+    at = np.concatenate(times)
+    audio = random.lognormal(math.log(mean_s) - SIGMA**2 / 2, SIGMA, len(at))
+    return Workload(at, audio, days * DAY_S)
+
+
+def read_log(path: Path) -> Workload:
+    """Return the requests a log tells of: our wide log lines, a CloudWatch export of them, or a table.
+
+    Lines that are not requests with audio are passed over. A table (.csv) has columns `time` (seconds
+    or ISO 8601), `audio_s` and, if it likes, `engine_s` or `duration_s`.
+
+    Raises:
+        BadOption: no request can be found in it.
+        OSError: it cannot be read.
+    """
+    rows = sorted(filter(None, map(_request, _records(path))), key=lambda r: r[0])
+    if not rows:
+        raise BadOption(f"{path}: no line with `time` and `audio_s` was found in it")
+    first = rows[0][0]
+    took = [r[2] for r in rows]
+    times = np.array([r[0] - first for r in rows])
+    return Workload(
+        times,
+        np.array([r[1] for r in rows]),
+        max(float(times[-1]), 3600.0),
+        np.array(took, float) if all(t is not None for t in took) else None,
+    )
+
+
+def _records(path: Path) -> Iterator[Mapping[str, Any]]:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".csv":
+        yield from csv.DictReader(text.splitlines())
+        return
+    try:
+        whole = json.loads(text)
+    except ValueError:
+        whole = None
+    lines = whole.get("events", []) if isinstance(whole, dict) and "events" in whole else text.splitlines()
+    for line in lines:
+        yield from _objects(line)
+
+
+def _objects(line: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 - whatever an export holds
+    """Yield the JSON objects of a line; a CloudWatch event holds one in its `message`."""
+    message = line.get("message", "") if isinstance(line, dict) else line
+    start = message.find("{")  # `aws logs tail` puts a time and a stream before it
+    if start < 0:
+        return
+    try:
+        told = json.loads(message[start:])
+    except ValueError:
+        return
+    if isinstance(told, dict):
+        if "message" in told and "audio_s" not in told:
+            yield from _objects(told)
+        else:
+            yield told
+
+
+def _request(told: Mapping[str, Any]) -> tuple[float, float, float | None] | None:
+    try:
+        audio_s = float(told["audio_s"])
+        at = told.get("time", told.get("timestamp"))
+        when = _when(at)
+    except (KeyError, ValueError, TypeError):
+        return None
+    parts = [told.get(name) for name in ("decode_s", "engine_s")]
+    took = sum(float(p) for p in parts if p) if parts[1] else told.get("duration_s")
+    return (when, audio_s, float(took) if took else None) if audio_s > 0 else None
+
+
+def _when(at: object) -> float:
+    """Return seconds; a number, or a time as ISO 8601 spells it."""
+    try:
+        return float(str(at))
+    except ValueError:
+        return datetime.fromisoformat(str(at).replace("Z", "+00:00")).timestamp()

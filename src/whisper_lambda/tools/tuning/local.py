@@ -1,0 +1,103 @@
+"""Recordings and sides in; what each memory size would bill here out, asked in turn.
+
+The machine is this one: ratios between sizes and sides carry over to Lambda, milliseconds only as
+far as its processors are like ours.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whisper_lambda.audio.decode import Limits, decode_blocks
+from whisper_lambda.audio.sandbox import DecoderPool
+from whisper_lambda.tools.contest import Side
+from whisper_lambda.tools.tuning.quota import held_to, threads
+from whisper_lambda.types import SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The runs of one side at one size."""
+
+    side: str
+    memory_mb: int
+    enforced: str  # how the size's processor time was
+    seconds: tuple[float, ...]  # wall clock of each run
+    cpu_s: tuple[float, ...]
+    audio_s: float  # of one run
+
+
+def ours(model: str) -> Callable[[int], list[str]]:
+    """Return our side's command for a size, with as many threads as that is worth."""
+    return lambda memory_mb: [
+        *("env", f"WHISPER_LAMBDA_THREADS={threads(memory_mb)}"),
+        *(sys.executable, "-m", "whisper_lambda.tools.sides.run_ours", model),
+    ]
+
+
+def faster_whisper(folder: str) -> Callable[[int], list[str]]:
+    """Return faster-whisper's command for a size, likewise."""
+    program = "whisper_lambda.tools.sides.run_faster_whisper"
+    return lambda memory_mb: [sys.executable, "-m", program, folder, str(threads(memory_mb))]
+
+
+def sweep(
+    sides: Mapping[str, Callable[[int], Sequence[str]]],
+    sizes_mb: Sequence[int],
+    jobs: Sequence[Mapping[str, Any]],
+    *,
+    audio_s: float,
+    rounds: int = 5,
+    on_run: Callable[[str, int, float], None] = lambda side, size, seconds: None,
+) -> list[Measured]:
+    """Ask every side at every size for all jobs, `rounds` times, turning about.
+
+    Args:
+        sides: a name and the command that serves at a size (see `sides/turns.py` for how it talks).
+        sizes_mb: memory sizes.
+        jobs: what one run consists of, one after the other; each side is asked once before.
+        audio_s: how much audio a run is.
+        rounds: runs of each.
+        on_run: told of each run's side, size and seconds.
+    """
+    with ExitStack() as held:
+        asked: list[tuple[str, int, str, Side]] = []
+        for size in sizes_mb:
+            for name, command in sides.items():
+                enter, enforced = held.enter_context(held_to(size, f"{len(asked)}"))
+                side = held.enter_context(Side(command(size), on_start=enter))
+                asked.append((name, size, enforced, side))
+        runs: dict[int, list[tuple[float, float]]] = {n: [] for n in range(len(asked))}
+        for _, _, _, side in asked:
+            side.ask(dict(jobs[0]))
+        for turn in range(rounds):
+            for n in _turned(len(asked), turn):
+                name, size, _, side = asked[n]
+                answers = [side.ask(dict(job)) for job in jobs]
+                runs[n].append((sum(a["seconds"] for a in answers), sum(a["cpu_s"] for a in answers)))
+                on_run(name, size, runs[n][-1][0])
+    return [
+        Measured(name, size, enforced, tuple(s for s, _ in runs[n]), tuple(c for _, c in runs[n]), audio_s)
+        for n, (name, size, enforced, _) in enumerate(asked)
+    ]
+
+
+def _turned(count: int, by: int) -> list[int]:
+    return [(n + by) % count for n in range(count)]
+
+
+def duration_s(path: Path) -> float:
+    """Return how long a recording is, by decoding it.
+
+    Raises:
+        BadAudio: it holds no audio we can decode (and its kin).
+        OSError: it cannot be read.
+    """
+    limits = Limits(max_seconds=24 * 3600.0, max_bytes=1 << 40, timeout_s=600.0)
+    with closing(DecoderPool(1)) as decoders:
+        return sum(len(block) for block in decode_blocks(path, limits, decoders)) / SAMPLE_RATE
