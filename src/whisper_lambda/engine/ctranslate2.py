@@ -262,8 +262,12 @@ class Ctranslate2Engine:
         return self._aligned(encoded, questions, hypotheses)
 
     def _encode(self, samples: Sequence[Samples], window_s: float) -> Any:  # noqa: ANN401 - StorageView is untyped
-        mels = [log_mel(s, window_s, self._installed.mel_bins) for s in samples]
-        return self._model.encode(self._view(np.ascontiguousarray(np.stack(mels))))
+        """Encode one by one, so that each attention stays in the cache, and put the results together."""
+        each = []
+        for one in samples:
+            mel = log_mel(one, window_s, self._installed.mel_bins)[np.newaxis]
+            each.append(self._model.encode(self._view(np.ascontiguousarray(mel))))
+        return each[0] if len(each) == 1 else self._view(np.concatenate([np.asarray(e) for e in each]))
 
     def _known(self, questions: Sequence[_Question], window: float) -> Any:  # noqa: ANN401 - as above
         """Return the encoding the language was just heard from, if that is what is asked for alone."""
