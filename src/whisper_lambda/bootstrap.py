@@ -217,6 +217,7 @@ def build(settings: Settings, *, progress: Progress = quiet) -> Service:
         progress: told of weights as they are fetched, on whichever thread fetches them.
     """
     machine.few_arenas(1)  # before the first thread: it would get a heap of its own
+    machine.keep_heap()
     router = Router(settings, lambda installed: Ctranslate2Engine(installed, settings), progress=progress)
     return Service(settings, router, DecoderPool(settings.decoders, settings.scratch), remembered(settings))
 

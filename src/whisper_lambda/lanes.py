@@ -14,15 +14,17 @@ from whisper_lambda.errors import ClientGone
 class Lane:
     """One recording's place in the engine's queue. Leaving it gives up what has not begun."""
 
-    __slots__ = ("__weakref__", "_left", "_parent", "behind")
+    __slots__ = ("__weakref__", "_left", "_parent", "behind", "coming")
 
-    def __init__(self, parent: Lane | None = None, *, behind: bool = False) -> None:
+    def __init__(self, parent: Lane | None = None, *, behind: bool = False, coming: int = 1) -> None:
         """Open a lane; one with a parent is left when the parent is.
 
         Args:
             parent: the lane it is part of.
             behind: whether it lets all others go first, as jobs do, which nobody waits for.
+            coming: how many chunks will be asked about at once, so that the first batch waits for them.
         """
+        self.coming = coming
         self._left = False
         self._parent = parent
         self.behind: bool = behind or (parent is not None and parent.behind)

@@ -56,7 +56,26 @@ def few_arenas(count: int) -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, count)
 
 
-_M_ARENA_MAX = -8  # from glibc's malloc.h
+def keep_heap() -> None:
+    """Have glibc keep what is freed, up to 256 MB, and take no block from the system by itself.
+
+    Every step of a decode takes and frees tens of megabytes; getting them from the system each time
+    cost a tenth of all processor time (docs/log.md).
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def trim_heap() -> None:
+    """Give freed memory back to the system, after something large was freed for good."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+_KEPT_BYTES = 256 << 20
+_M_ARENA_MAX, _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -8, -3, -1  # from glibc's malloc.h
 
 
 def has_fast_avx512(cpuinfo: Path = CPUINFO) -> bool:

@@ -161,7 +161,7 @@ def results(plan: Plan, *, engine: Engine, recall: Recall = NOTHING) -> Generato
         yield from map(say, plan.chunks)
         return
     waiting: deque[Future[ChunkResult]] = deque()
-    lane = Lane(lanes.current())
+    lane = Lane(lanes.current(), coming=min(AHEAD, len(plan.chunks)))
     context = lanes.context_of(lane)
     with ThreadPoolExecutor(min(AHEAD, len(plan.chunks)), thread_name_prefix="chunk") as threads:
         try:

@@ -40,10 +40,6 @@ def real(service: Service) -> Iterator[OpenAI]:
         yield openai
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="three repeats in one chunk pass the compression ratio of a loop: the engine's guard keeps one",
-)
 def test_a_clip_said_ten_times_is_heard_ten_times(real: OpenAI, service: Service) -> None:
     clip = service.decode(FIXTURES / "en-ss-noservice.flac").samples
     pause = np.zeros(SAMPLE_RATE // 2, np.float32)

@@ -10,6 +10,7 @@ left: a job's chunk never shares a batch with a request, nor goes before one.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
@@ -22,6 +23,8 @@ from whisper_lambda.errors import ClientGone, EngineFailed
 from whisper_lambda.lanes import Lane
 
 NEWCOMERS = 4  # turns that recordings without one yet may take before another's is due
+GATHER_S = 0.03  # a recording of several chunks is waited for so long, that its first batches fill
+FEW = 4  # questions up to which no share is left to workers that are busy
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -41,10 +44,12 @@ class Batcher(Generic[Q, A]):
         """Start `workers` threads, each answering at most `largest` questions at once."""
         self._answer = answer
         self._key = key
+        self._workers = workers
         self._largest = largest
         self._waiting: OrderedDict[Lane, deque[tuple[Q, Future[A]]]] = OrderedDict()  # next turn first
         self._served: WeakSet[Lane] = WeakSet()
         self._newcomers = 0  # turns they have taken in a row
+        self._gathering_until = 0.0  # on the monotonic clock
         self._changed = threading.Condition()
         self._idle = 0
         self._closed = False
@@ -67,7 +72,10 @@ class Batcher(Generic[Q, A]):
         with self._changed:
             if self._closed:
                 raise EngineFailed("the model was unloaded; ask again")
-            self._waiting.setdefault(lanes.current() or Lane(), deque()).append((question, future))
+            lane = lanes.current() or Lane()
+            if not self._waiting:
+                self._gathering_until = time.monotonic() + GATHER_S
+            self._waiting.setdefault(lane, deque()).append((question, future))
             self._changed.notify()
         return future.result()
 
@@ -98,12 +106,23 @@ class Batcher(Generic[Q, A]):
             batch: list[tuple[Q, Future[A]]] = []
             while not batch and not (self._closed and not self._waiting):
                 self._drop_left()
-                if self._waiting:
+                if (patience_s := self._gathering_s()) > 0:
+                    self._changed.wait(patience_s)
+                elif self._waiting:
                     batch = self._take(sharing=self._idle)
                 elif not self._closed:
                     self._changed.wait()
             self._idle -= 1
             return batch
+
+    def _gathering_s(self) -> float:
+        """Seconds to wait for the rest of the one recording that is there, if it has just begun."""
+        if len(self._waiting) != 1 or self._closed:
+            return 0.0
+        ((lane, questions),) = self._waiting.items()
+        if lane in self._served or len(questions) >= min(lane.coming, self._workers * self._largest):
+            return 0.0
+        return self._gathering_until - time.monotonic()
 
     def _drop_left(self) -> None:
         """Give up the questions nobody waits for."""
@@ -116,10 +135,10 @@ class Batcher(Generic[Q, A]):
         self._let_newcomer_first(ahead)
         key = self._key(self._waiting[next(lane for lane in self._waiting if lane in ahead)][0][0])
         alike = list(self._in_turns(key, ahead))
-        # Another key in the queue keeps the other workers busy; else they want part of this one.
-        others = sum(map(len, self._waiting.values())) > len(alike)
-        fair = len(alike) if others else -(-len(alike) // sharing)
-        taken = alike[: min(self._largest, fair)]
+        total = sum(len(waiting) for lane, waiting in self._waiting.items() if lane in ahead)
+        sharers = sharing if total <= FEW else self._workers
+        rounds = -(-total // (sharers * self._largest))
+        taken = alike[: -(-total // (sharers * rounds))]
         gone = {id(future) for _, (_, future) in taken}
         for lane in dict.fromkeys(lane for lane, _ in taken):  # served: behind the others
             self._served.add(lane)

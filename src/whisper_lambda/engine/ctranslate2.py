@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from whisper_lambda import machine
 from whisper_lambda.config import Settings, prefer_avx512
-from whisper_lambda.engine import policy, segmenting, windows
+from whisper_lambda.engine import halves, policy, segmenting, windows
 from whisper_lambda.engine.alignment import Alignment, timed_words
 from whisper_lambda.engine.batching import Batcher
 from whisper_lambda.engine.features import FRAMES_PER_SECOND, log_mel
@@ -36,7 +36,7 @@ from whisper_lambda.types import (
     Window,
 )
 
-POLICY = "2"  # part of the version: changes with every change that could change a word
+POLICY = "3"  # part of the version: changes with every change that could change a word
 SECONDS_TO_DETECT = 30.0
 WORKING_BYTES = 150_000_000  # activations of a replica at a full window; measured for base
 _NOTHING: tuple[None, float, None] = (None, 0.0, None)
@@ -110,6 +110,7 @@ class Ctranslate2Engine:
         """Finish what was asked and free the model."""
         self._batcher.close()
         self._model.unload_model()
+        machine.trim_heap()
 
     def detect_language(self, chunk: Chunk, candidates: tuple[str, ...] = ()) -> LanguageGuess:
         """Name the likeliest of the candidates; see the port."""
@@ -126,8 +127,21 @@ class Ctranslate2Engine:
     def transcribe(self, chunk: Chunk, options: Options) -> ChunkResult:
         """Decode one chunk; see the port."""
         language = self._language(chunk, options)
-        start = self._vocabulary.start(options, language)
+        return self._say(chunk, options, language, self._vocabulary.start(options, language))
+
+    def _say(self, chunk: Chunk, options: Options, language: str, start: tuple[int, ...]) -> ChunkResult:
+        """Decode a chunk, and its halves too where words may be missing."""
         answer = self._climb(chunk, options, start)
+        whole = self._result(chunk, options, language, answer)
+        if chunk.unsure or options.temperature > 0 or not halves.suspicious(answer.hypothesis, chunk.samples):
+            return whole
+        parts = halves.halved(chunk)
+        return (
+            halves.fuller(whole, [self._say(p, options, language, start) for p in parts]) if parts else whole
+        )
+
+    def _result(self, chunk: Chunk, options: Options, language: str, answer: _Answer) -> ChunkResult:
+        """Judge what was decoded, and give it its times where they were asked for."""
         hypothesis, duration = answer.hypothesis, chunk.duration
         reason = policy.doubt(hypothesis, duration, options, unsure=chunk.unsure)
         if not reason and hypothesis.tokens and not set(hypothesis.text) - WORDLESS:
@@ -247,10 +261,12 @@ class Ctranslate2Engine:
         first = questions[0]
         window, longest = _sizes(first)
         encoded = self._known(questions, window) or self._encode([q.samples for q in questions], window)
+        sketchy = first.rung.sketchy(window)
         results = self._model.generate(
-            encoded,
+            self._pooled(encoded) if sketchy else encoded,
             [list(q.start) for q in questions],
             beam_size=first.rung.beam_size,
+            patience=policy.PATIENCE if sketchy else 1.0,
             no_repeat_ngram_size=first.rung.no_repeat_ngram,
             sampling_topk=0 if first.rung.temperature else 1,
             sampling_temperature=first.rung.temperature or 1.0,
@@ -268,6 +284,13 @@ class Ctranslate2Engine:
             mel = log_mel(one, window_s, self._installed.mel_bins)[np.newaxis]
             each.append(self._model.encode(self._view(np.ascontiguousarray(mel))))
         return each[0] if len(each) == 1 else self._view(np.concatenate([np.asarray(e) for e in each]))
+
+    def _pooled(self, encoded: Any) -> Any:  # noqa: ANN401 - as above
+        """Return the mean of each `policy.POOL` positions: the decoder reads all of them at every step."""
+        positions = np.asarray(encoded)
+        count, length, width = positions.shape
+        groups = positions[:, : length // policy.POOL * policy.POOL].reshape(count, -1, policy.POOL, width)
+        return self._view(np.ascontiguousarray(groups.mean(axis=2, dtype=np.float32)))
 
     def _known(self, questions: Sequence[_Question], window: float) -> Any:  # noqa: ANN401 - as above
         """Return the encoding the language was just heard from, if that is what is asked for alone."""

@@ -8,12 +8,16 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from whisper_lambda.types import MAX_CHUNK_S, DropReason, Options
 
 MARGIN_S = 5.0  # silence after the audio; with less the decoder does not see the end and loops
 BEAM = 5
+# Of a full window the decoder is shown the mean of two positions of the encoder's, 40 ms: half to read
+# at every step, for as good a text. Three spoil it. Two finished hypotheses of five are choice enough.
+POOL = 2
+PATIENCE = 0.4
 # A hypothesis longer than anybody speaks is a loop: the fastest real speech in our sets gives 9
 # tokens a second (Korean, Japanese), a short "yes" needs a few whatever its length.
 TOKENS_PER_SECOND = 12.0
@@ -56,6 +60,7 @@ class Rung:
     no_repeat_ngram: int = 0  # forbid a run of so many tokens to come twice
     temperature: float = 0.0
     unsure_below: float = -math.inf  # an avg_logprob that is good enough to stop climbing
+    thorough: bool = False  # of a full window too, every position and every beam's end
 
     def window_s(self, duration: float) -> float:
         """Seconds the encoder is shown for `duration` seconds of audio."""
@@ -64,6 +69,10 @@ class Rung:
             return MAX_CHUNK_S
         step = STEP_S if wanted <= COARSE_FROM_S else COARSE_STEP_S
         return math.ceil(wanted / step) * step
+
+    def sketchy(self, window_s: float) -> bool:
+        """Tell whether the decoder is to read less: where a short one decodes alone it saves nothing."""
+        return window_s >= MAX_CHUNK_S and not self.thorough
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +102,8 @@ def ladder(options: Options) -> tuple[Rung, ...]:
         return (Rung(beam_size=1, temperature=options.temperature),)
     beam = options.beam_size or BEAM
     last = (
-        Rung(beam_size=beam, full_window=True),
-        Rung(beam_size=beam, full_window=True, no_repeat_ngram=3),
+        Rung(beam_size=beam, full_window=True, thorough=True),
+        Rung(beam_size=beam, full_window=True, thorough=True, no_repeat_ngram=3),
     )
     if options.beam_size == 1 or options.quality == "fast":
         first: tuple[Rung, ...] = (Rung(beam_size=1),)
@@ -107,8 +116,8 @@ def ladder(options: Options) -> tuple[Rung, ...]:
 
 def differs(rung: Rung, before: Rung, duration: float) -> bool:
     """Tell whether a rung can give another answer than the one before it: a long chunk is always full."""
-    ways = [(r.beam_size, r.no_repeat_ngram, r.temperature, r.window_s(duration)) for r in (rung, before)]
-    return ways[0] != ways[1]
+    ways = [replace(r, full_window=False, unsure_below=0.0) for r in (rung, before)]
+    return ways[0] != ways[1] or rung.window_s(duration) != before.window_s(duration)
 
 
 def longest(duration: float) -> int:

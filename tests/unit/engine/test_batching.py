@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from whisper_lambda import lanes
 from whisper_lambda.engine.batching import Batcher
 from whisper_lambda.errors import EngineFailed
 
@@ -103,7 +104,7 @@ def test_what_waits_together_is_answered_together(threads: ThreadPoolExecutor) -
     answer.let_go.release(10)
 
     assert {f.result(PATIENCE_S) for f in futures} == {f"a{n}" for n in range(6)}
-    assert [len(batch) for batch in answer.batches] == [1, 4, 2]
+    assert [len(batch) for batch in answer.batches] == [1, 3, 3], "even batches"
     batches.close()
 
 
@@ -136,6 +137,49 @@ def test_idle_workers_get_their_share(threads: ThreadPoolExecutor) -> None:
         future.result(PATIENCE_S)
 
     assert max(map(len, answer.batches)) < 4
+    batches.close()
+
+
+def test_the_first_batch_of_a_recording_waits_for_its_chunks(
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its chunks come one by one within milliseconds: a batch of one would cost as much as one of four."""
+    monkeypatch.setattr("whisper_lambda.engine.batching.GATHER_S", PATIENCE_S)  # this machine may be busy
+    answer = Answering()
+    batches = batcher(answer, largest=8)
+    until(lambda: batches._idle == 1)
+    context = lanes.context_of(lanes.Lane(coming=4))
+    futures = []
+    for n in range(4):
+        futures.append(threads.submit(context.copy().run, batches.ask, ("a", n)))
+        time.sleep(0.001)
+    for future in futures:
+        future.result(PATIENCE_S)
+
+    assert [len(batch) for batch in answer.batches] == [4]
+    batches.close()
+
+
+def test_chunks_that_never_come_are_not_waited_for_long(threads: ThreadPoolExecutor) -> None:
+    answer = Answering()
+    batches = batcher(answer)
+    context = lanes.context_of(lanes.Lane(coming=4))
+
+    assert threads.submit(context.run, batches.ask, ("a", 0)).result(PATIENCE_S) == "a0"
+    batches.close()
+
+
+def test_busy_workers_find_their_share_when_they_are_done(threads: ThreadPoolExecutor) -> None:
+    """One of two workers is free and six questions wait: it takes three, and leaves three."""
+    answer = Answering(held=True)
+    batches = batcher(answer, workers=2, largest=8)
+    occupied(answer, batches, threads, 2)
+    futures = queued(batches, threads, [("a", n) for n in range(6)])
+    answer.let_go.release(10)
+    for future in futures:
+        future.result(PATIENCE_S)
+
+    assert sorted(len(batch) for batch in answer.batches) == [1, 1, 3, 3]
     batches.close()
 
 

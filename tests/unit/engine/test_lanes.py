@@ -213,7 +213,7 @@ def test_a_lane_behind_the_others_waits_for_all_of_them_and_shares_no_batch(held
     held.wait(lambda: len(held.batches) == 4)
 
     assert held.batches[1:] == [
-        [("k", 100), ("k", 101), ("k", 102), ("k", 103)],
-        [("k", 104), ("k", 105)],
+        [("k", 100), ("k", 101), ("k", 102)],
+        [("k", 103), ("k", 104), ("k", 105)],
         [("k", 0), ("k", 3), ("k", 1), ("k", 2)],
     ]
