@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test history check test-model test-aws test-page test-sdk browser bench evaluate fuzz deadlines schema load lock wheels docs clean
+.PHONY: help run test history check test-model test-aws test-page test-sdk browser bench bench-lambda evaluate fuzz deadlines schema load lock wheels docs clean
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -106,6 +106,9 @@ BENCHMARKS ?= build/benchmarks.md
 bench: $(READY_TO_BENCH) $(OPENAI_READY)  ## compare with faster-whisper and openai-whisper on MANIFESTS=...
 	@mkdir -p $(dir $(BENCHMARKS))
 	$(BIN)/whisper-lambda bench --openai-python $(OPENAI)/bin/python --out $(BENCHMARKS) $(BENCH) $(MANIFESTS)
+
+bench-lambda: $(READY_TO_BENCH)  ## cold starts of the Lambda function against faster-whisper and Mangum; writes docs/aws-cold-start.md
+	$(BIN)/python -m whisper_lambda.aws.bench.coldstart --out docs/aws-cold-start.md
 
 lock: $(BIN)/python  ## resolve requirements/*.txt again
 	@$(PIP) uv==$(UV_VERSION)

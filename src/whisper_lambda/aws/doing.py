@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from whisper_lambda.adapters.boto import Client
 from whisper_lambda.aws import events, warm
 from whisper_lambda.aws.environment import Environment
 from whisper_lambda.aws.http_event import BadEvent
@@ -15,7 +16,7 @@ def done(kind: str, event: events.Event, environment: Environment) -> object:
         WhisperLambdaError: it was tried, and failed.
     """
     if kind == "warm":
-        return warm.warmed(event, environment, environment.invoke)
+        return warm.warmed(event, environment, environment.invoke or _itself(environment.platform.function))
     if environment.jobs is None:
         raise BadEvent("this function was given no place to keep jobs: WHISPER_LAMBDA_BUCKET and ..._TABLE")
     if kind == "queue":
@@ -23,3 +24,8 @@ def done(kind: str, event: events.Event, environment: Environment) -> object:
     if kind == "objects":
         return events.objects(event, environment.jobs)
     return environment.jobs.step(event)
+
+
+def _itself(function: str) -> warm.Invoke | None:
+    """Return a way for the function to call itself; boto3 is loaded when it does."""
+    return warm.itself(function, Client("lambda")) if function else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
+from whisper_lambda.audio import vad
 from whisper_lambda.aws.emf import EmfMeter
 from whisper_lambda.aws.events import Jobs
 from whisper_lambda.aws.jobs import StepJobs
@@ -106,9 +108,9 @@ def open_environment(
     service = build(settings)
     readiness = Readiness(service, every_s=0.0)
     if role in HEARING:
-        with service.router.engine():
-            pass  # what does not load shall fail here, and not in somebody's request
-        readiness.probe()  # touches every page of the weights that a decode touches
+        _load(service)
+        if platform.initialization != "on-demand":
+            readiness.probe()  # before a snapshot, or ahead of need; on demand somebody waits for this
     birth: dict[str, Any] = {
         "init_type": platform.initialization,
         "cold_start_s": round(time.time() - begun, 3),
@@ -134,3 +136,14 @@ def step_jobs(service: Service, settings: Settings) -> StepJobs:
     """Return what events have done for jobs; no store is opened before the first."""
     desk = open_desk(settings)
     return StepJobs(desk, lambda: workshop(service, desk), teller(desk).tell)
+
+
+def _load(service: Service) -> None:
+    """Load the model: what does not load shall fail here, and not in somebody's request.
+
+    Meanwhile the decoding process starts and the voice detector loads: none of them waits for another.
+    """
+    service.decoders.warm()
+    threading.Thread(target=vad.warm, name="warm-vad", daemon=True).start()
+    with service.router.engine():
+        pass

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from whisper_lambda.adapters.boto import failures
 from whisper_lambda.aws.environment import Environment
 from whisper_lambda.aws.http_event import BadEvent
 
@@ -76,8 +77,9 @@ def itself(function: str, client: Callable[[], Any]) -> Invoke:
     """Return a way for a function to call itself, through boto3, loaded when it is first used."""
 
     def invoke(event: Mapping[str, Any]) -> Mapping[str, Any]:
-        answer = client().invoke(FunctionName=function, Payload=json.dumps(event).encode())
-        told = json.loads(answer["Payload"].read())
+        with failures("a warm-up that calls its own function"):
+            answer = client().invoke(FunctionName=function, Payload=json.dumps(event).encode())
+            told = json.loads(answer["Payload"].read())
         return told if isinstance(told, dict) and "FunctionError" not in answer else {}
 
     return invoke

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -33,19 +33,22 @@ class ProcessCost:
     peak_pss_mb: float = 0.0  # of the tree: a page shared by n processes counts 1/n for each
 
 
-def run_cold(command: Sequence[str], *, memory: bool = False) -> ProcessCost:
+def run_cold(
+    command: Sequence[str], *, memory: bool = False, env: Mapping[str, str] | None = None
+) -> ProcessCost:
     """Run a command in fresh processes to its end.
 
     Args:
         command: program and arguments.
         memory: watch the tree's memory meanwhile; costs the command a few per cent of its time.
+        env: its environment; None = ours.
 
     Raises:
         EngineFailed: the command did not exit with 0.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as complaints:
         started = time.perf_counter()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=complaints)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=complaints, env=env)
         peaks = _Peaks(process.pid) if memory else None
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started

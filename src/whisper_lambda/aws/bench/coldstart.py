@@ -1,0 +1,171 @@
+"""Cold starts of two Lambda functions on this machine, in pairs: ours, and faster-whisper under Mangum.
+
+    python -m whisper_lambda.aws.bench.coldstart --out docs/aws-cold-start.md
+
+Both answer the founding request (a multipart event of a Function URL) in a fresh process, on the same
+weights, with warm page cache. What it cannot show is Lambda's own part: fetching the image.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whisper_lambda import machine
+from whisper_lambda.config import Settings, with_environment
+from whisper_lambda.models.catalogue import tier
+from whisper_lambda.models.store import Store
+from whisper_lambda.tools.baselines import base_folder
+from whisper_lambda.tools.processes import ProcessCost, run_cold
+from whisper_lambda.tools.random_weights import SHAPES, write_random_model
+
+PHASES = ("interpreter", "import", "weights", "first decode", "answer")
+BAR_TIME, BAR_MEMORY = 0.5, 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One cold start."""
+
+    at: Mapping[str, float]  # seconds since the process began, by phase
+    cost: ProcessCost
+    touched_mb: float
+    text: str
+
+
+def founding_event(recording: Path, language: str) -> dict[str, object]:
+    """Return the founding curl as a Function URL's event."""
+    line = "------------------------d74496d66958873e"
+    head = f'--{line}\r\nContent-Disposition: form-data; name="language"\r\n\r\n{language}\r\n'
+    head += f'--{line}\r\nContent-Disposition: form-data; name="file"; filename="{recording.name}"\r\n\r\n'
+    body = head.encode() + recording.read_bytes() + f"\r\n--{line}--\r\n".encode()
+    http = {"method": "POST", "path": "/transcribe", "sourceIp": "127.0.0.1", "protocol": "HTTP/1.1"}
+    signed = {"iam": {"accountId": "000000000000"}}
+    return {
+        "version": "2.0",
+        "rawPath": "/transcribe",
+        "rawQueryString": "",
+        "headers": {"content-type": f"multipart/form-data; boundary={line}", "host": "local"},
+        "requestContext": {"http": http, "stage": "$default", "domainName": "local", "authorizer": signed},
+        "body": base64.b64encode(body).decode(),
+        "isBase64Encoded": True,
+    }
+
+
+def started(command: list[str], environment: Mapping[str, str]) -> Start:
+    """Run one cold start to its end."""
+    cost = run_cold(command, memory=True, env=with_environment(environment))
+    told = json.loads(cost.output.strip().splitlines()[-1])
+    return Start(told["at"], cost, told["touched_mb"], told["text"])
+
+
+def pairs(
+    ours: list[str], theirs: list[str], environment: Mapping[str, str], count: int
+) -> Iterator[tuple[Start, Start]]:
+    """Yield cold starts of both, in turn; the first of each, which fills the page cache, is thrown away."""
+    for number in range(count + 1):
+        pair = started(ours, environment), started(theirs, environment)
+        if number:
+            yield pair
+
+
+def rows(name: str, measured: list[tuple[Start, Start]]) -> list[str]:
+    """Return the table's rows of one tier."""
+    out = []
+    for side, who in enumerate(("whisper-lambda", "faster-whisper, Mangum")):
+        starts = [pair[side] for pair in measured]
+        median = {
+            p: statistics.median(s.at[p] for s in starts if p in s.at) for p in PHASES if p in starts[0].at
+        }
+        seconds = " | ".join(f"{median[p]:.2f}" if p in median else "" for p in PHASES)
+        cpu = statistics.median(s.cost.cpu_s for s in starts)
+        memory = statistics.median(s.cost.peak_pss_mb for s in starts)
+        touched = statistics.median(s.touched_mb for s in starts)
+        out.append(f"| {name}: {who} | {seconds} | {cpu:.2f} | {memory:.0f} | {touched:.0f} |")
+    time_ratio = statistics.median(a.at["answer"] / b.at["answer"] for a, b in measured)
+    cpu_ratio = statistics.median(a.cost.cpu_s / b.cost.cpu_s for a, b in measured)
+    memory_ratio = statistics.median(a.cost.peak_pss_mb / b.cost.peak_pss_mb for a, b in measured)
+    kept = "kept" if time_ratio <= BAR_TIME and memory_ratio <= BAR_MEMORY else "**not kept**"
+    out.append(
+        f"| {name}: ratios | | | | | **{time_ratio:.2f}** | {cpu_ratio:.2f} | **{memory_ratio:.2f}** | "
+        f"{kept} |"
+    )
+    return out
+
+
+HEAD = """# Cold starts
+
+Written by `make bench-lambda`; [aws-lambda.md](aws-lambda.md#cold-starts) says what is in it and what is not.
+
+Medians of {count} pairs in one run on this machine ({cores} cores used, warm page cache): seconds since
+the process began, CPU seconds and peak memory (PSS) of the process tree, and megabytes read or mapped
+and touched. Ours transcribes a probe recording before its first event (`first decode`), the other side
+does not. The event is the founding curl with {recording}. Bars: {time} of the time, {memory} of the memory.
+
+| | interpreter | import | weights | first decode | answer | CPU s | MB | touched MB |
+|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def main(
+    out: Annotated[Path, typer.Option("--out", help="Where the page goes.")],
+    recording: Annotated[Path, typer.Option("--recording", help="What is transcribed.")] = Path(
+        "tests/fixtures/es-tt-allbusy.flac"
+    ),
+    count: Annotated[int, typer.Option("--pairs", help="Pairs for each tier.")] = 5,
+    small: Annotated[
+        bool, typer.Option("--small/--no-small", help="Random weights of the small shape too.")
+    ] = True,
+) -> None:
+    """Measure, and write the page."""
+    settings = Settings()
+    Store(settings).obtain(tier("base"))
+    fp16 = base_folder(settings.home)
+    written = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        event = folder / "event.json"
+        event.write_text(json.dumps(founding_event(recording, "es")))
+        models = {"base": ("base", fp16)}
+        if small:
+            write_random_model(folder / "small", SHAPES["small"], fp16)
+            models["small, random weights"] = (str(folder / "small"), folder / "small")
+        for name, (wish, theirs) in models.items():
+            environment = {
+                "WHISPER_LAMBDA_MODEL": wish,
+                "WHISPER_LAMBDA_LAMBDA_AUTH": "iam",
+                "WHISPER_LAMBDA_LAMBDA_INVOKE_MODE": "buffered",
+                "WHISPER_LAMBDA_CACHE_MB": "0",
+                "WHISPER_LAMBDA_LOG_LEVEL": "error",
+            }
+            measured = list(
+                pairs(
+                    [sys.executable, "-m", "whisper_lambda.aws.bench.ours", "api", str(event)],
+                    [sys.executable, "-m", "whisper_lambda.aws.bench.usual", str(theirs), str(event)],
+                    environment,
+                    count,
+                )
+            )
+            written += rows(name, measured)
+    head = HEAD.format(
+        count=count,
+        cores=machine.cores(settings),
+        recording=recording.name,
+        time=BAR_TIME,
+        memory=BAR_MEMORY,
+    )
+    out.write_text(head + "\n".join(written) + "\n", encoding="utf-8")
+    typer.echo(out.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    typer.run(main)
