@@ -29,6 +29,7 @@ from stub_worker import DigestEngine, started
 
 from databases import DATABASES
 from whisper_lambda.config import Settings
+from whisper_lambda.errors import StorageFailed
 from whisper_lambda.job import LIVE, Order
 from whisper_lambda.jobs.desk import Desk, Handed
 from whisper_lambda.staffing import open_desk
@@ -75,6 +76,7 @@ class Findings:
     wrong: int = 0
     doubled: int = 0
     stuck: int = 0
+    refused: int = 0  # a worker stopped while it held SQLite's write lock
     fenced: int = 0
     chunks: int = 0
     engine_runs: int = 0
@@ -173,8 +175,12 @@ class Storm:
         number = len(self.accepted) % kinds
         order = Order(options=OPTIONS)
         handed = Handed(tenant=f"t{len(self.accepted) % 3}", idempotency_key=f"key {len(self.accepted)}")
-        first = self.desk.accept(order, recording(number), handed)
-        again = self.desk.accept(order, recording(number), handed)
+        try:
+            first = self.desk.accept(order, recording(number), handed)
+            again = self.desk.accept(order, recording(number), handed)
+        except StorageFailed:  # refused, by name: the client sends it again with its key
+            self.findings.refused += 1
+            return
         self.findings.doubled += first.id != again.id
         self.accepted[first.id] = number
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
+from history import recording
 from http_jobs import until_ended
 
 from fakes import FakeEngine, fake_service
@@ -22,8 +26,13 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture(scope="module")
-def http(engine: FakeEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
-    settings = Settings(home=tmp_path_factory.mktemp("home"), jobs_poll_s=0.05, probe_every_s=0)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def http(engine: FakeEngine, home: Path) -> Iterator[httpx2.Client]:
+    settings = Settings(home=home, jobs_poll_s=0.05, probe_every_s=0)
     with fake_service(engine, settings) as service:
         office = Office(service, settings)
         office.hire()
@@ -81,3 +90,116 @@ def without_times(answer: httpx2.Response) -> object:
         return answer.text
     wire = answer.json()
     return {name: value for name, value in wire.items() if name not in {"x_receipt", "x_timings"}}
+
+
+def test_the_same_key_is_the_same_job_and_another_order_is_refused(http: httpx2.Client) -> None:
+    first = handed_in(http, language="es", idempotency_key="once")
+    again = handed_in(http, language="es", idempotency_key="once")
+    other = http.post(
+        "/v1/jobs",
+        files={"file": ("a.wav", wav(3.0))},
+        data={"language": "en"},
+        headers={"Idempotency-Key": "once"},
+    )
+
+    assert again["id"] == first["id"]
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_key_reused")
+
+
+def test_a_list_is_paged_newest_first(http: httpx2.Client) -> None:
+    ids = [handed_in(http, user_id="pages")["id"] for _ in range(3)]
+
+    page = http.get("/v1/jobs", params={"limit": 2, "user_id": "pages"}).json()
+    rest = http.get("/v1/jobs", params={"after": page["last_id"], "user_id": "pages"}).json()
+
+    assert [job["id"] for job in (*page["data"], *rest["data"])] == ids[::-1]
+    assert (page["has_more"], rest["has_more"]) == (True, False)
+
+
+def test_another_users_job_is_not_there(http: httpx2.Client) -> None:
+    job = handed_in(http, user_id="ana")
+
+    for path in ("", "/result", "/events"):
+        refused = http.get(f"/v1/jobs/{job['id']}{path}", params={"user_id": "bob"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "job_not_found")
+    assert http.delete(f"/v1/jobs/{job['id']}").status_code == 404
+
+
+def read_events(text: str) -> list[tuple[str, str, dict]]:
+    events = []
+    for block in text.strip().split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if lines:
+            events.append((lines["event"], lines.get("id", ""), json.loads(lines["data"])))
+    return events
+
+
+def test_events_come_in_the_recordings_order_and_go_on_where_they_were(http: httpx2.Client) -> None:
+    long = recording(7, bursts=6)
+    answer = http.post("/v1/jobs", files={"file": ("a.wav", long)}, data={"vad": "off", "language": "es"})
+    job = answer.json()
+
+    events = read_events(http.get(f"/v1/jobs/{job['id']}/events").text)
+    segments = [(event_id, data["start"]) for kind, event_id, data in events if kind == "transcript.segment"]
+    later = read_events(
+        http.get(f"/v1/jobs/{job['id']}/events", headers={"Last-Event-ID": segments[2][0]}).text
+    )
+
+    assert len(segments) == 6
+    assert segments == sorted(segments, key=lambda s: s[1])
+    assert events[-1][0] == "job.completed"
+    assert [e for _, e, _ in later if e] == [event_id for event_id, _ in segments[3:]]
+
+
+def test_a_cancelled_job_stops_and_has_no_result_but_a_part(http: httpx2.Client, engine: FakeEngine) -> None:
+    engine.delay_s = 1.0
+    try:
+        answer = http.post(
+            "/v1/jobs",
+            files={"file": ("a.wav", recording(8, bursts=9))},
+            data={"vad": "off", "language": "es"},
+        )
+        job_id = answer.json()["id"]
+        assert http.get(f"/v1/jobs/{job_id}/result").json()["error"]["code"] == "job_not_finished"
+        while http.get(f"/v1/jobs/{job_id}").json()["progress"]["chunks_done"] < 1:
+            time.sleep(0.05)
+        cancelled = http.delete(f"/v1/jobs/{job_id}").json()
+        heard = len(engine.heard)
+        time.sleep(3.0)
+    finally:
+        engine.delay_s = 0.02
+
+    assert cancelled["status"] == "cancelled"
+    assert len(engine.heard) <= heard + 1  # what was under way
+    assert http.get(f"/v1/jobs/{job_id}/result").json()["error"]["code"] == "job_has_no_result"
+    part = http.get(f"/v1/jobs/{job_id}/result", params={"partial": "true", "format": "text"})
+    assert part.status_code == 200
+    assert part.text.strip()
+
+
+def test_what_is_no_recording_fails_with_the_reason_a_request_gets(http: httpx2.Client) -> None:
+    answer = http.post("/v1/jobs", files={"file": ("a.wav", b"no audio at all" * 100)})
+
+    ended = until_ended(http, answer.json()["id"])
+
+    assert ended["status"] == "failed"
+    assert ended["error"]["code"] == "bad_audio"
+    assert ended["error"]["type"] == "invalid_request_error"
+
+
+def test_a_json_body_needs_to_say_where_the_recording_is(http: httpx2.Client) -> None:
+    refused = http.post("/v1/jobs", json={"language": "es"})
+    bad = http.post("/v1/jobs", content=b"[1]", headers={"Content-Type": "application/json"})
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "missing_field")
+    assert (bad.status_code, bad.json()["error"]["code"]) == (400, "broken_request")
+
+
+def test_a_tenants_data_goes_with_his_jobs(http: httpx2.Client, home: Path) -> None:
+    job = until_ended(http, handed_in(http, user_id="leaver", language="es")["id"], user_id="leaver")
+
+    deleted = http.delete("/v1/data", params={"user_id": "leaver"})
+
+    assert deleted.status_code == 200
+    assert http.get(f"/v1/jobs/{job['id']}", params={"user_id": "leaver"}).status_code == 404
+    assert not [p for p in (home / "objects").rglob("*") if job["id"] in str(p)]

@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "lambda-local": Command(
             "whisper_lambda.cli.lambda_local", "lambda_local", "Run the AWS Lambda function on this machine."
         ),
+        "jobs": Command("whisper_lambda.cli.jobs", "app", "Hand in recordings and ask after them."),
         "worker": Command(
             "whisper_lambda.cli.worker", "worker", "Do jobs from a queue shared with other machines."
         ),

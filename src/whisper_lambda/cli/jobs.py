@@ -1,0 +1,260 @@
+"""`whisper-lambda jobs`: hand recordings in and ask after them, on this machine or on a server.
+
+Here, jobs are done by `serve` or `worker` on the same home; there, by the server.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from whisper_lambda.cli.terminal import harmless, say
+
+app = typer.Typer(no_args_is_help=True, help="Hand in recordings and ask after them.")
+
+_Server = Annotated[
+    str | None, typer.Option("--server", metavar="URL", help="A server's jobs; absent = this machine's.")
+]
+_Key = Annotated[
+    str | None,
+    typer.Option("--key", metavar="KEY", help="Its API key; absent = WHISPER_LAMBDA_SERVER_KEY."),
+]
+_Id = Annotated[str, typer.Argument(metavar="JOB", help="job_..., as `jobs submit` printed it.")]
+_LIVE = {"queued", "running"}
+LOOK_S = 0.5
+
+
+@app.command("submit")
+def submit(
+    recording: Annotated[Path, typer.Argument(metavar="FILE", help="The recording.", exists=True)],
+    model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="Tier or alias.")] = None,
+    language: Annotated[
+        str | None, typer.Option("--language", "-l", metavar="NAME", help="es, Spanish, ...; absent = heard.")
+    ] = None,
+    task: Annotated[
+        str, typer.Option("--task", metavar="NAME", help="transcribe, or translate into English.")
+    ] = "transcribe",
+    format_: Annotated[
+        str, typer.Option("--format", "-f", metavar="NAME", help="Of the result, if nobody says.")
+    ] = "text",
+    webhook: Annotated[
+        str | None, typer.Option("--webhook", metavar="URL", help="Told of the end, signed.")
+    ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option("--idempotency-key", metavar="TEXT", help="The same key: the same job.")
+    ] = None,
+    priority: Annotated[
+        int, typer.Option("--priority", metavar="N", min=0, max=9, help="Before your own lower ones.")
+    ] = 0,
+    server: _Server = None,
+    key: _Key = None,
+) -> None:
+    """Hand a recording in and print the job's id."""
+    fields = {
+        "model": model,
+        "language": language,
+        "task": task,
+        "response_format": format_,
+        "webhook": webhook,
+        "idempotency_key": idempotency_key,
+        "priority": str(priority),
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+    job = _counter(server, key).submit(recording, given)
+    typer.echo(job["id"])
+    if not server:
+        say("it is done by `whisper-lambda serve` or `whisper-lambda worker` on this home")
+
+
+@app.command("status")
+def status(job_id: _Id, server: _Server = None, key: _Key = None) -> None:
+    """Print a job as JSON."""
+    typer.echo(json.dumps(_counter(server, key).job(job_id), indent=1))
+
+
+@app.command("watch")
+def watch(job_id: _Id, server: _Server = None, key: _Key = None) -> None:
+    """Follow a job to its end; exit with 1 if it is not a good one."""
+    counter, told = _counter(server, key), ""
+    while (job := counter.job(job_id))["status"] in _LIVE:
+        line = _line(job)
+        if line != told:
+            say(line)
+            told = line
+        time.sleep(LOOK_S)
+    say(_line(job))
+    if job["status"] != "completed":
+        raise typer.Exit(1)
+
+
+@app.command("result")
+def result(
+    job_id: _Id,
+    format_: Annotated[
+        str | None, typer.Option("--format", "-f", metavar="NAME", help="Absent = as handed in.")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="What there is, of a job that has not ended well.", metavar="")
+    ] = False,
+    server: _Server = None,
+    key: _Key = None,
+) -> None:
+    """Print a job's transcript."""
+    sys.stdout.write(harmless(_counter(server, key).result(job_id, format_, partial=partial)))
+
+
+@app.command("cancel")
+def cancel(job_id: _Id, server: _Server = None, key: _Key = None) -> None:
+    """Cancel a job; what is under way stops within a passage."""
+    say(_line(_counter(server, key).cancel(job_id)))
+
+
+@app.command("list")
+def list_jobs(
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100, help="Most shown.")] = 20,
+    server: _Server = None,
+    key: _Key = None,
+) -> None:
+    """List jobs, newest first."""
+    for job in _counter(server, key).listed(limit):
+        typer.echo(_line(job))
+
+
+def _line(job: Mapping[str, Any]) -> str:
+    progress = job["progress"]
+    share = f"{progress['done_s']:.0f} of {progress['audio_s']:.0f} s" if progress["audio_s"] else "-"
+    left = f", about {progress['eta_s']:.0f} s left" if progress["eta_s"] else ""
+    why = f": {job['error']['message']}" if job["error"] else ""
+    return f"{job['id']}  {job['status']:9}  {share}{left}{why}"
+
+
+class Here:
+    """Jobs of this machine's home."""
+
+    def __init__(self) -> None:
+        from whisper_lambda.config import Settings
+        from whisper_lambda.staffing import open_desk
+
+        self._desk = open_desk(Settings.from_env())
+
+    def submit(self, recording: Path, fields: Mapping[str, str]) -> dict[str, Any]:
+        """Hand it in."""
+        from whisper_lambda.api import options_from
+        from whisper_lambda.job import Order
+        from whisper_lambda.jobs import webhooks
+        from whisper_lambda.jobs.desk import Handed
+        from whisper_lambda.tenants import LOCAL
+        from whisper_lambda.transcript.formats import renderer
+
+        chosen: Any = {name: fields[name] for name in ("language", "task") if name in fields}
+        order = Order(
+            options=options_from(**chosen, times="word"),
+            model=fields.get("model"),
+            answer={"response_format": renderer(fields["response_format"]).name},
+        )
+        address = fields.get("webhook")
+        handed = Handed(
+            tenant=LOCAL,
+            priority=int(fields["priority"]),
+            idempotency_key=fields.get("idempotency_key"),
+            webhook=address and webhooks.checked(address, private=self._desk.settings.webhooks_private),
+        )
+        with recording.open("rb") as stream:
+            return self._wire(self._desk.accept(order, stream, handed))
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """Ask after it."""
+        return self._wire(self._desk.job(job_id, ""))
+
+    def result(self, job_id: str, name: str | None, *, partial: bool) -> str:
+        """Read its transcript."""
+        from whisper_lambda.http import jobviews
+
+        job = self._desk.job(job_id, "")
+        transcript = self._desk.transcript(job, partial=partial)
+        asked = {"format": name} if name else {}
+        body = jobviews.result(job, transcript, asked, self._desk.settings).body
+        return bytes(body).decode()
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """Cancel it."""
+        return self._wire(self._desk.cancel(job_id, ""))
+
+    def listed(self, limit: int) -> list[dict[str, Any]]:
+        """List the newest."""
+        return [self._wire(job) for job in self._desk.listed("", limit=limit)]
+
+    def _wire(self, job: Any) -> dict[str, Any]:  # noqa: ANN401 - a Job; its module is loaded late
+        from whisper_lambda.http import jobviews
+
+        return jobviews.to_wire(job, time.time())
+
+
+class There:
+    """Jobs of a server."""
+
+    def __init__(self, server: str, key: str | None) -> None:
+        import httpx2
+
+        from whisper_lambda.config import Settings
+
+        key = key or Settings.from_env().server_key
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        address = f"{server.rstrip('/').removesuffix('/v1')}/v1"
+        self._http = httpx2.Client(base_url=address, headers=headers, timeout=600)
+
+    def submit(self, recording: Path, fields: Mapping[str, str]) -> dict[str, Any]:
+        """Hand it in."""
+        with recording.open("rb") as stream:
+            return self._asked("POST", "/jobs", data=fields, files={"file": stream})
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """Ask after it."""
+        return self._asked("GET", f"/jobs/{job_id}")
+
+    def result(self, job_id: str, name: str | None, *, partial: bool) -> str:
+        """Read its transcript."""
+        asked = ({"format": name} if name else {}) | ({"partial": "true"} if partial else {})
+        text: str = self._answer("GET", f"/jobs/{job_id}/result", params=asked).text
+        return text
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """Cancel it."""
+        return self._asked("DELETE", f"/jobs/{job_id}")
+
+    def listed(self, limit: int) -> list[dict[str, Any]]:
+        """List the newest."""
+        data: list[dict[str, Any]] = self._asked("GET", "/jobs", params={"limit": limit})["data"]
+        return data
+
+    def _asked(self, method: str, path: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - passed on
+        wire: dict[str, Any] = self._answer(method, path, **more).json()
+        return wire
+
+    def _answer(self, method: str, path: str, **more: Any) -> Any:  # noqa: ANN401 - httpx2's, loaded late
+        import httpx2
+
+        from whisper_lambda.errors import ServerUnreachable
+
+        try:
+            answer = self._http.request(method, path, **more)
+        except httpx2.HTTPError as cause:
+            raise ServerUnreachable(f"the server cannot be reached: {type(cause).__name__}") from cause
+        if answer.is_error:
+            try:
+                said = answer.json()["error"]["message"]
+            except (ValueError, KeyError, TypeError):
+                said = f"status {answer.status_code}"
+            say(f"error: {said}")
+            raise typer.Exit(1)
+        return answer
+
+
+def _counter(server: str | None, key: str | None) -> Here | There:
+    return There(server, key) if server else Here()
