@@ -16,7 +16,7 @@ from whisper_lambda.adapters.s3 import S3Objects
 from whisper_lambda.adapters.s3_segments import S3Segments
 from whisper_lambda.adapters.sqlite_segments import SqliteSegments
 from whisper_lambda.audio import vad
-from whisper_lambda.audio.decode import Limits, decode
+from whisper_lambda.audio.decode import Limits, decode, decode_blocks
 from whisper_lambda.audio.identity import identity
 from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.config import Settings
@@ -28,7 +28,16 @@ from whisper_lambda.models.router import Router
 from whisper_lambda.models.sources import Progress, quiet
 from whisper_lambda.ports import ObjectStore, Receiver, SegmentCache
 from whisper_lambda.recall import NOTHING, Recall
-from whisper_lambda.types import ChunkResult, Decoded, ModelChoice, Options, Plan, Samples, Transcript
+from whisper_lambda.types import (
+    ChunkResult,
+    Decoded,
+    ModelChoice,
+    Options,
+    Plan,
+    Recording,
+    Samples,
+    Transcript,
+)
 
 Source = Path | bytes | FileIO | Samples | Decoded
 
@@ -131,7 +140,7 @@ class Service:
             choice = narrowed or served
             recall = self.recall(tenant)
             plan = pipeline.prepare(
-                lambda: self.decode(source),
+                self.recording(source),
                 options,
                 engine=engine,
                 recall=recall,
@@ -154,6 +163,18 @@ class Service:
         )
         served, why = within(tiers, audio_s, bounds, place, price_book(self.settings))
         return ModelChoice(model or self.settings.model, served, why)
+
+    def recording(self, source: Source) -> Recording:
+        """Return the recording, to be decoded block by block as often as it is read."""
+        if isinstance(source, Path) and not source.is_file():  # a pipe can be read once
+
+            def once(warn: Callable[[str], None]) -> Iterable[Samples]:
+                yield from pipeline.whole(self.decode(source))(warn)
+
+            return once
+        if isinstance(source, Path | bytes | FileIO):
+            return lambda warn: decode_blocks(source, limits(self.settings), self.decoders, warn=warn)
+        return pipeline.whole(source if isinstance(source, Decoded) else Decoded(samples=source))
 
     def decode(self, source: Source) -> Decoded:
         """Return the recording's samples; what is decoded already is taken as it is."""

@@ -8,30 +8,25 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
 from whisper_lambda import lanes
-from whisper_lambda.audio import chunking
-from whisper_lambda.audio.identity import Identity
-from whisper_lambda.errors import UnknownLanguage
 from whisper_lambda.lanes import Lane
 from whisper_lambda.ports import Engine
+from whisper_lambda.preparing import prepare as prepare  # the line's first step, on a page of its own
+from whisper_lambda.preparing import whole as whole
 from whisper_lambda.recall import NOTHING, Recall
 from whisper_lambda.transcript.stitch import stitch
 from whisper_lambda.types import (
     Chunk,
     ChunkResult,
-    Decoded,
-    LanguageGuess,
-    Mark,
     ModelChoice,
     Options,
-    Outline,
     Plan,
-    Timings,
+    Recording,
     Transcript,
 )
 
@@ -41,131 +36,27 @@ AHEAD = 32
 
 
 def transcribe(
-    decode: Callable[[], Decoded], options: Options, *, engine: Engine, choice: ModelChoice | None = None
+    recording: Recording, options: Options, *, engine: Engine, choice: ModelChoice | None = None
 ) -> Transcript:
     """Transcribe one recording."""
-    plan = prepare(decode, options, engine=engine)
+    plan = prepare(recording, options, engine=engine)
     return finish(plan, results(plan, engine=engine), choice=choice)
-
-
-def prepare(
-    decode: Callable[[], Decoded],
-    options: Options,
-    *,
-    engine: Engine,
-    recall: Recall = NOTHING,
-    identity: Identity | None = None,
-) -> Plan:
-    """Decode, find what to listen to, cut it into chunks and settle the language.
-
-    Args:
-        decode: gives the recording; not called when all of it is remembered.
-        options: what may change the text.
-        engine: what will hear it.
-        recall: what was heard before.
-        identity: of the recording; None = it is not known before it is decoded.
-
-    Raises:
-        BadAudio: the bytes hold no audio we can decode (and its kin, from `decode`).
-        UnknownLanguage: the model does not speak a language the options name.
-    """
-    _check_languages(options, engine)
-    started = time.perf_counter()
-    recording = recall.of_recording(identity, options, engine.version)
-    if plan := _remembered(recall, recording, options, started):
-        return plan
-    decoded = decode()
-    decoded_at = time.perf_counter()
-    cut = chunking.plan(decoded.samples, options.vad)
-    planned_at = time.perf_counter()
-    probability = 1.0
-    if options.language is None and not options.multilingual and cut.chunks:
-        guess = _language(cut.chunks, options, engine=engine, recall=recall)
-        options, probability = replace(options, language=guess.language), guess.probability
-    plan = Plan(
-        chunks=cut.chunks,
-        options=options,
-        duration=decoded.duration,
-        language_probability=probability,
-        dropped=cut.dropped,
-        warnings=decoded.warnings,
-        timings=Timings(
-            decode_s=decoded_at - started,
-            vad_s=planned_at - decoded_at,
-            engine_s=time.perf_counter() - planned_at,
-        ),
-    )
-    if recording and identity and identity.unchanged():
-        recall.keep(recording, _outline(plan, engine=engine, recall=recall))
-    return plan
-
-
-def _check_languages(options: Options, engine: Engine) -> None:
-    for code in (*((options.language,) if options.language else ()), *options.languages):
-        if code not in engine.languages:
-            raise UnknownLanguage(
-                f"this model does not speak {code!r}; it speaks {', '.join(sorted(engine.languages))}"
-            )
-
-
-def _language(chunks: Sequence[Chunk], options: Options, *, engine: Engine, recall: Recall) -> LanguageGuess:
-    chunk = chunking.most_speech(chunks)
-    key = recall.of_language(chunk, options, engine.version)
-    if (known := recall.known(key, LanguageGuess)) is not None:
-        return known
-    guess = engine.detect_language(chunk, options.languages)
-    recall.keep(key, guess)
-    return guess
-
-
-def _outline(plan: Plan, *, engine: Engine, recall: Recall) -> Outline:
-    keys = [recall.of_chunk(chunk, plan.options, engine.version) or "" for chunk in plan.chunks]
-    return Outline(
-        duration=plan.duration,
-        chunks=tuple(Mark(c.start, key) for c, key in zip(plan.chunks, keys, strict=True)),
-        language=plan.options.language,
-        language_probability=plan.language_probability,
-        dropped=plan.dropped,
-        warnings=plan.warnings,
-    )
-
-
-def _remembered(recall: Recall, recording: str | None, options: Options, started: float) -> Plan | None:
-    """Return the plan of a recording every chunk of which is remembered."""
-    outline = recall.known(recording, Outline)
-    if outline is None:
-        return None
-    results = []
-    for mark in outline.chunks:
-        result = recall.known(mark.key, ChunkResult)
-        if result is None:
-            return None
-        results.append(replace(result, start=mark.start, cached=True))
-    return Plan(
-        chunks=(),
-        options=replace(options, language=outline.language),
-        duration=outline.duration,
-        language_probability=outline.language_probability,
-        dropped=outline.dropped,
-        warnings=outline.warnings,
-        timings=Timings(engine_s=time.perf_counter() - started),
-        known=tuple(results),
-    )
 
 
 def results(plan: Plan, *, engine: Engine, recall: Recall = NOTHING) -> Generator[ChunkResult]:
     """Yield what each chunk says, in recording order, as soon as it and all before it are done."""
     yield from plan.known
     say = partial(transcribe_chunk, options=plan.options, engine=engine, recall=recall)
-    if len(plan.chunks) <= 1:  # a lone chunk needs no thread
-        yield from map(say, plan.chunks)
+    chunks = plan.again() if plan.again else plan.chunks
+    if plan.count <= 1:  # a lone chunk needs no thread
+        yield from map(say, chunks)
         return
     waiting: deque[Future[ChunkResult]] = deque()
     lane = Lane(lanes.current(), coming=min(AHEAD, len(plan.chunks)))
     context = lanes.context_of(lane)
-    with ThreadPoolExecutor(min(AHEAD, len(plan.chunks)), thread_name_prefix="chunk") as threads:
+    with ThreadPoolExecutor(min(AHEAD, plan.count), thread_name_prefix="chunk") as threads:
         try:
-            for chunk in plan.chunks:
+            for chunk in chunks:
                 # A context cannot be entered by two threads: each gets a copy.
                 waiting.append(threads.submit(context.copy().run, say, chunk))
                 if len(waiting) >= AHEAD:

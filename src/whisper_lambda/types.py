@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -267,6 +268,10 @@ class Decoded:
         return len(self.samples) / SAMPLE_RATE
 
 
+# A recording that is decoded as it is read, from its start each time; told what is wrong with it.
+Recording: TypeAlias = Callable[[Callable[[str], None]], Iterable[Samples]]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A recording made ready: what to decode, in which language, and what was left out already."""
@@ -279,11 +284,14 @@ class Plan:
     warnings: tuple[str, ...] = ()
     timings: Timings = field(default_factory=Timings)
     known: tuple[ChunkResult, ...] = ()  # the whole recording was heard before: then there are no `chunks`
+    # A long recording's chunks are not held: they are `elsewhere`, so many, and decoded `again` to be heard.
+    elsewhere: int = 0
+    again: Callable[[], Iterator[Chunk]] | None = None
 
     @property
     def count(self) -> int:
         """How many chunks the recording has."""
-        return len(self.chunks) + len(self.known)
+        return len(self.chunks) + len(self.known) + self.elsewhere
 
 
 @dataclass(frozen=True, slots=True)

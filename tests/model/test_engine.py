@@ -27,7 +27,7 @@ def base() -> Iterator[Ctranslate2Engine]:
 
 
 def heard(engine: Ctranslate2Engine, samples: Samples, options: Options | None = None) -> Transcript:
-    return pipeline.transcribe(lambda: Decoded(samples), options or Options(), engine=engine)
+    return pipeline.transcribe(pipeline.whole(Decoded(samples)), options or Options(), engine=engine)
 
 
 def words(transcript: Transcript) -> set[str]:

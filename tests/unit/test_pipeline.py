@@ -22,6 +22,7 @@ from whisper_lambda.types import (
     ModelChoice,
     Options,
     Plan,
+    Recording,
     Samples,
 )
 
@@ -53,8 +54,8 @@ def planned(count: int, options: Options | None = None) -> Plan:
     return Plan(chunks=chunks, options=options or Options(language="es"), duration=10.0 * count)
 
 
-def decoded(samples: Samples, *warnings: str) -> Callable[[], Decoded]:
-    return lambda: Decoded(samples, warnings)
+def decoded(samples: Samples, *warnings: str) -> Recording:
+    return pipeline.whole(Decoded(samples, warnings))
 
 
 # --- order ---

@@ -1,26 +1,31 @@
 """Samples in, chunks out: what to decode, cut where it hurts least, and what was left out and why.
 
 Chunks are disjoint, ordered, at most 30 s, and cover all that may be speech exactly once. Cuts fall
-where the sound itself is quietest: an edit leaves most chunks elsewhere as they were, byte for byte
-where it moves them by whole frames, by a frame or two at their ends where it does not.
+where the sound itself is quietest, on samples it picks out itself: an edit leaves most chunks
+elsewhere as they were, byte for byte, however many samples it moves them by.
+
+A recording is planned scene by scene, as it is decoded. `plan` does the same to one that is there whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_lambda.audio.scenes import Scene, picked, powers, scenes
 from whisper_lambda.audio.vad import FRAME, speech_probabilities, speech_spans
-from whisper_lambda.types import SAMPLE_RATE, Chunk, Dropped, Samples, Span, VadMode
+from whisper_lambda.types import SAMPLE_RATE, Chunk, Dropped, DropReason, Samples, Span, VadMode
 
 LONGEST_S = 28.0  # of a chunk of speech, less its edges; docs/log.md has the sweep
 FULL_FROM = 0.6  # share of that from which on a chunk may end
 LONGEST_MUSIC_S = 24.0  # of a chunk of singing: lines need their context
 EDGE_S = 0.45  # of the pause around a chunk is left to it: with less, first and last words suffer
+SLACK_S = 0.25  # a chunk's end may lie so much further out, where the sound picks a sample
 APART_S = 4.0  # a pause this long always cuts
 SILENT_DB = -70.0  # dBFS; below it nothing is heard at all
 LOUD_BELOW_PEAK_DB = 30.0  # what is quieter than the recording's loud parts by this is background
@@ -28,6 +33,7 @@ SHORTEST_UNSURE_S = 1.5  # sound without speech shorter than this is a click, a 
 SHORTEST_GAP_S = 3.0  # and between two spans of speech, shorter sound is breath, rustle, reverberation
 BRIDGE_S = 2.0  # pauses in music shorter than this belong to it
 MOSTLY_SPEECH = 0.5  # share of a sounding stretch that is speech, above which the VAD is believed
+FIRST_CHUNKS = 5  # those the language is heard from
 TELL_S = 1.0  # shorter gaps are not worth telling
 
 
@@ -40,20 +46,38 @@ class Cut:
 
 
 def plan(samples: Samples, vad: VadMode) -> Cut:
-    """Cut a recording into chunks.
+    """Cut a recording into chunks; see `planned`."""
+    found = list(planned([samples], vad))
+    chunks = tuple(f for f in found if isinstance(f, Chunk))
+    return Cut(chunks, tuple(f for f in found if isinstance(f, Dropped)))
+
+
+def planned(blocks: Iterable[Samples], vad: VadMode) -> Iterator[Chunk | Dropped]:
+    """Yield a recording's chunks, and what was left out, as soon as they are settled, in order.
 
     `on` keeps what the VAD calls speech, `off` all that is not silence. `auto` believes the VAD where
     it hears speech, and hands sound it cannot make out (singing, rap over a beat, far voices) to the
     decoder as unsure chunks, whose text must earn its place.
+
+    How the recording is divided into blocks changes nothing. Memory does not grow with its length.
     """
-    level = levels(samples)
+    gap = _Gap()
+    for scene in scenes(blocks):
+        level = _decibels(powers(scene.samples))
+        for piece in _scene(scene.samples, level, vad):
+            yield from gap.ended(scene, level, piece)
+            samples = scene.samples[piece.start : piece.stop].copy()  # a view would hold the whole scene
+            yield Chunk(samples, (scene.start + piece.start) / SAMPLE_RATE, piece.unsure)
+        gap.goes_on(scene, level)
+    yield from gap.told()
+
+
+def _scene(samples: Samples, level: NDArray[np.float32], vad: VadMode) -> list[_Piece]:
     sure, unsure = _heard(samples, level, vad)
     longest, longest_music = int(LONGEST_S * SAMPLE_RATE), int(LONGEST_MUSIC_S * SAMPLE_RATE)
     pieces = [_Piece(*p, False) for group in _groups(sure) for p in _pieces(group, level, longest)]
     pieces += [_Piece(*p, True) for span in unsure for p in _pieces([span], level, longest_music)]
-    pieces = list(_widened(sorted(pieces), len(samples)))
-    chunks = tuple(Chunk(samples[p.start : p.stop], p.start / SAMPLE_RATE, p.unsure) for p in pieces)
-    return Cut(chunks, tuple(_gaps(pieces, level, len(samples))))
+    return _widened(sorted(pieces), samples)
 
 
 class _Piece(NamedTuple):
@@ -81,16 +105,12 @@ def _heard(samples: Samples, level: NDArray[np.float32], vad: VadMode) -> tuple[
 
 def most_speech(chunks: Sequence[Chunk]) -> Chunk:
     """Return the chunk to hear the language from: the longest of the first few, speech if there is any."""
-    few = chunks[:5]
+    few = chunks[:FIRST_CHUNKS]
     return max(few, key=lambda c: (not c.unsure, len(c.samples)))
 
 
-def levels(samples: Samples) -> NDArray[np.float32]:
-    """Return the level of each frame of 512 samples, dBFS."""
-    count = -(-len(samples) // FRAME)
-    padded = np.zeros(count * FRAME, np.float32)
-    padded[: len(samples)] = samples
-    power = np.mean(np.square(padded.reshape(count, FRAME)), axis=1) if count else np.zeros(0)
+def _decibels(power: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the level of each frame, dBFS."""
     return np.asarray(10.0 * np.log10(power + 1e-12), np.float32)
 
 
@@ -159,13 +179,33 @@ def _between(speech: list[Span], stretch: Span) -> list[Span]:
     return [p for p in (*parts, Span(at, stretch.stop)) if p.stop > p.start]
 
 
-def _widened(pieces: list[_Piece], length: int) -> Iterator[_Piece]:
+def _widened(pieces: list[_Piece], samples: Samples) -> list[_Piece]:
     """Leave each piece some of the silence around it; neighbours share a short pause."""
-    edge = round(EDGE_S * SAMPLE_RATE)
-    for before, piece, after in zip([None, *pieces], pieces, [*pieces[1:], None], strict=False):
-        earliest = before.stop + (piece.start - before.stop) // 2 if before else 0
-        latest = piece.stop + (after.start - piece.stop) // 2 if after else length
-        yield _Piece(max(piece.start - edge, earliest), min(piece.stop + edge, latest), piece.unsure)
+    if not pieces:
+        return []
+    edge, length = round(EDGE_S * SAMPLE_RATE), len(samples)
+    starts = [_outside(samples, pieces[0].start - edge, -1)]
+    stops = []
+    for before, after in pairwise(pieces):
+        pause = after.start - before.stop
+        if pause > 2 * (edge + round(SLACK_S * SAMPLE_RATE)):
+            stops.append(_outside(samples, before.stop + edge, 1))
+            starts.append(_outside(samples, after.start - edge, -1))
+        else:
+            middle, reach = before.stop + pause // 2, max(FRAME // 2, round(0.15 * pause))
+            stops.append(picked(samples, middle - reach, middle + reach))
+            starts.append(stops[-1])
+    stops.append(min(length, _outside(samples, pieces[-1].stop + edge, 1)))
+    bounds = zip(starts, stops, pieces, strict=True)
+    return [_Piece(start, stop, piece.unsure) for start, stop, piece in bounds]
+
+
+def _outside(samples: Samples, at: int, side: int) -> int:
+    """Return a sample just outside `at`, on one side of it, that its own sound picks."""
+    slack = round(SLACK_S * SAMPLE_RATE)
+    if at <= 0 or at >= len(samples):
+        return 0 if at <= 0 else len(samples)
+    return picked(samples, *((at - slack, at) if side < 0 else (at, at + slack)))
 
 
 def _groups(spans: Sequence[Span]) -> Iterator[list[Span]]:
@@ -214,12 +254,33 @@ def _quietest(level: NDArray[np.float32], start: int, longest: int) -> int:
     return (first + int(np.argmin(smooth))) * FRAME
 
 
-def _gaps(pieces: Sequence[_Piece], level: NDArray[np.float32], length: int) -> Iterator[Dropped]:
-    """Tell what no chunk holds: silence, or sound that nobody speaks in."""
-    edges = [0, *(e for p in pieces for e in (p.start, p.stop)), length]
-    for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        if stop - start >= TELL_S * SAMPLE_RATE:
-            heard = float(level[-(-start // FRAME) : stop // FRAME].max(initial=SILENT_DB))
-            yield Dropped(
-                start / SAMPLE_RATE, stop / SAMPLE_RATE, "no_speech" if heard > SILENT_DB else "silence"
-            )
+class _Gap:
+    """What no chunk holds, since the last one ended: silence, or sound that nobody speaks in."""
+
+    def __init__(self) -> None:
+        self._from = 0  # samples into the recording
+        self._to = 0
+        self._loudest = SILENT_DB
+
+    def ended(self, scene: Scene, level: NDArray[np.float32], piece: _Piece) -> Iterator[Dropped]:
+        """Tell of the gap before a piece; the next one begins behind it."""
+        self._hear(scene, level, piece.start)
+        yield from self.told()
+        self._from = self._to = scene.start + piece.stop
+        self._loudest = SILENT_DB
+
+    def goes_on(self, scene: Scene, level: NDArray[np.float32]) -> None:
+        """Take in the rest of a scene."""
+        self._hear(scene, level, len(scene.samples))
+
+    def told(self) -> Iterator[Dropped]:
+        """Tell of the gap, if it is long enough to be worth it."""
+        if self._to - self._from >= TELL_S * SAMPLE_RATE:
+            reason: DropReason = "no_speech" if self._loudest > SILENT_DB else "silence"
+            yield Dropped(self._from / SAMPLE_RATE, self._to / SAMPLE_RATE, reason)
+
+    def _hear(self, scene: Scene, level: NDArray[np.float32], stop: int) -> None:
+        start = max(self._from - scene.start, 0)
+        inside = level[-(-start // FRAME) : stop // FRAME]
+        self._loudest = max(self._loudest, float(inside.max(initial=SILENT_DB)))
+        self._to = scene.start + stop
