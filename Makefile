@@ -133,6 +133,11 @@ wheels: $(BIN)/python  ## prove that every platform has wheels for the locks; wr
 	@$(PIP) uv==$(UV_VERSION)
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python requirements/prove_wheels.py
 
+HOURS ?= 10
+CACHE_MB ?= 512
+long: $(READY_TO_TEST)  ## memory and time of a recording of HOURS=10, with CACHE_MB=512 and again, or without (0)
+	@$(BIN)/python tests/measure/long_recording.py --hours $(HOURS) --cache-mb $(CACHE_MB)
+
 clean:  ## remove the virtual environment and every cache here (weights stay)
 	rm -rf $(VENV) $(OPENAI) $(AWS) $(SDK) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -166,12 +166,8 @@ class Service:
 
     def recording(self, source: Source) -> Recording:
         """Return the recording, to be decoded block by block as often as it is read."""
-        if isinstance(source, Path) and not source.is_file():  # a pipe can be read once
-
-            def once(warn: Callable[[str], None]) -> Iterable[Samples]:
-                yield from pipeline.whole(self.decode(source))(warn)
-
-            return once
+        if isinstance(source, Path) and source.exists() and not source.is_file():  # a pipe can be read once
+            return pipeline.whole(self.decode(source))
         if isinstance(source, Path | bytes | FileIO):
             return lambda warn: decode_blocks(source, limits(self.settings), self.decoders, warn=warn)
         return pipeline.whole(source if isinstance(source, Decoded) else Decoded(samples=source))

@@ -55,6 +55,7 @@ def prepare(
     recall: Recall = NOTHING,
     identity: Identity | None = None,
     keep: Callable[[Chunk], object] | None = None,
+    held_s: float = HELD_S,
 ) -> Plan:
     """Decode, find what to listen to, cut it into chunks and settle the language.
 
@@ -65,6 +66,7 @@ def prepare(
         recall: what was heard before.
         identity: of the recording; None = it is not known before it is decoded.
         keep: handed each chunk, in order, as it is cut; the plan then holds none.
+        held_s: seconds of chunks the plan may hold.
 
     Raises:
         BadAudio: the bytes hold no audio we can decode (and its kin, from `recording`).
@@ -75,7 +77,7 @@ def prepare(
     key = recall.of_recording(identity, options, engine.version)
     if plan := _remembered(recall, key, options, started):
         return plan
-    collected = _Collected(options, engine, recall, key is not None, keep)
+    collected = _Collected(options, engine, recall, marked=key is not None, keep=keep, held_s=held_s)
     warnings: list[str] = []
     clock = _Clock(recording(warnings.append))
     dropped = []
@@ -150,8 +152,10 @@ class _Collected:
         options: Options,
         engine: Engine,
         recall: Recall,
+        *,
         marked: bool,
         keep: Callable[[Chunk], object] | None,
+        held_s: float,
     ) -> None:
         self.options = options
         self.probability = 1.0
@@ -166,17 +170,17 @@ class _Collected:
         self._keep = keep
         self._first: list[Chunk] = []  # those the language is heard from
         self._settled = options.language is not None or options.multilingual
-        self._held_s = 0.0
+        self._left_s = held_s
 
     def take(self, chunk: Chunk) -> None:
         """Take the next chunk."""
         self.count += 1
         start = round(chunk.start * SAMPLE_RATE)
         self.places.append(_Place(start, start + len(chunk.samples), chunk.unsure))
-        self._held_s += chunk.duration
+        self._left_s -= chunk.duration
         if self.held is not None:
             self.held.append(chunk)
-            if self._held_s > HELD_S:
+            if self._left_s < 0:
                 self.held = None
         if self._keep:
             self._keep(chunk)
@@ -220,7 +224,7 @@ def _again(recording: Recording, places: Sequence[_Place]) -> Iterator[Chunk]:
             if block is None:
                 raise BadAudio("the file changed while it was read; send it again")
             parts.append(block)
-            while at + len(parts[0]) <= place.start:  # silence between chunks may last for hours
+            while parts and at + len(parts[0]) <= place.start:  # silence between chunks may last for hours
                 at += len(parts.pop(0))
         rest = np.concatenate(parts)
         samples = rest[place.start - at : place.stop - at].copy()

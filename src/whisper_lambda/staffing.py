@@ -135,6 +135,7 @@ def workshop(service: Service, desk: Desk) -> Workshop:
         store=desk.store,
         objects=desk.objects,
         settings=desk.settings,
+        recording=service.recording,
         decode=partial(_decoded, service),
         engine=service.router.engine,
         recall=service.recall,

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -138,7 +138,7 @@ def test_what_was_heard_before_a_failure_is_handed_on() -> None:
 
 
 def test_a_recording_that_cannot_be_decoded_reaches_no_model() -> None:
-    def broken() -> Decoded:
+    def broken(_: object) -> list[Samples]:
         raise BadAudio("half a file")
 
     engine = LineEngine()
@@ -154,7 +154,7 @@ def test_a_recording_that_cannot_be_decoded_reaches_no_model() -> None:
     "options", [Options(language="xx"), Options(languages=("es", "xx"))], ids=["language", "candidates"]
 )
 def test_an_unknown_language_is_refused_before_anything_is_decoded(options: Options) -> None:
-    def never() -> Decoded:
+    def never(_: object) -> list[Samples]:
         raise AssertionError("the recording was decoded")
 
     with pytest.raises(UnknownLanguage, match="xx"):
@@ -244,9 +244,9 @@ def test_chunks_from_a_cache_are_counted() -> None:
 
 
 def test_each_part_of_the_work_has_its_time() -> None:
-    def slow() -> Decoded:
+    def slow(_: object) -> Iterator[Samples]:
         time.sleep(0.05)
-        return Decoded(talk())
+        yield talk()
 
     started = time.perf_counter()
     times = pipeline.transcribe(slow, Options(language="es"), engine=LineEngine(delay_s=0.05)).timings

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
@@ -35,7 +34,7 @@ from whisper_lambda.plain import to_plain
 from whisper_lambda.ports import Engine, JobStore, ObjectStore
 from whisper_lambda.recall import NOTHING, Recall
 from whisper_lambda.transcript.voices import check_separable
-from whisper_lambda.types import Chunk, ChunkResult, Decoded, ModelChoice, Plan
+from whisper_lambda.types import Chunk, ChunkResult, Decoded, ModelChoice, Plan, Recording
 
 MOST_TRIES = 5  # of a part, by whomever; what kills its worker counts too
 BACKOFF_S = 0.2  # before the second try; doubles
@@ -51,6 +50,7 @@ class Workshop:
     store: JobStore
     objects: ObjectStore
     settings: Settings
+    recording: Callable[[io.FileIO], Recording]  # a file, to be decoded block by block
     decode: Callable[[io.FileIO, bool], Decoded]  # a file; whether its channels are wanted apart
     engine: Callable[[str | None], AbstractContextManager[tuple[Engine, ModelChoice]]]
     recall: Callable[[str], Recall]  # what a tenant's recordings said before
@@ -81,16 +81,27 @@ def plan(shop: Workshop, job_id: str) -> Job:
     return job
 
 
+class _Shelf:
+    """Stores chunks' audio as it is cut, and counts."""
+
+    def __init__(self, shop: Workshop, job: Job) -> None:
+        self._shop = shop
+        self._job = job
+        self.count = 0
+        self.speech_s = 0.0
+
+    def put(self, chunk: Chunk, channel: int = 0) -> None:
+        lanes.stay()
+        key = places.chunk_key(self._job, self.count)
+        self._shop.objects.put(key, places.to_bytes(chunk, channel))
+        self.count += 1
+        self.speech_s += chunk.duration
+
+
 def _planned(shop: Workshop, job: Job) -> None:
+    shelf = _Shelf(shop, job)
     with shop.engine(job.order.model) as (engine, choice):
-        plans = _plans(shop, job, engine)
-        numbered = sorted(
-            ((chunk, channel) for channel, plan in enumerate(plans) for chunk in plan.chunks),
-            key=lambda pair: (pair[0].start, pair[1]),
-        )
-        for index, (chunk, channel) in enumerate(numbered):
-            lanes.stay()
-            shop.objects.put(places.chunk_key(job, index), places.to_bytes(chunk, channel))
+        plans = _plans(shop, job, engine, shelf)
     known = plans[0].known  # of a recording heard before, instead of its chunks
     sheet = json.dumps(to_plain(PlanSheet(tuple(_voice(plan) for plan in plans))))
     shop.objects.put(places.plan_key(job), sheet.encode())
@@ -103,30 +114,45 @@ def _planned(shop: Workshop, job: Job) -> None:
         options=plans[0].options,
         choice=choice,
         audio_s=max(plan.duration for plan in plans),
-        speech_s=sum(r.duration for r in known) + sum(c.duration for c, _ in numbered),
-        chunks=len(numbered) + len(known),
+        speech_s=sum(r.duration for r in known) + shelf.speech_s,
+        chunks=shelf.count + len(known),
     )
 
 
-def _plans(shop: Workshop, job: Job, engine: Engine) -> list[Plan]:
-    """One plan; or one a channel, all in the language of the first."""
+def _plans(shop: Workshop, job: Job, engine: Engine, shelf: _Shelf) -> list[Plan]:
+    """One plan; or one a channel, all in the language of the first. Their chunks are on the shelf."""
     options = job.order.options
     with _recording(shop, job) as file:
         if not job.order.by_channel:
             recall = shop.recall(job.tenant)
-            known = identity(file) if recall is not NOTHING else None
-            decode = partial(shop.decode, file, False)
-            return [pipeline.prepare(decode, options, engine=engine, recall=recall, identity=known)]
+            return [
+                pipeline.prepare(
+                    shop.recording(file),
+                    options,
+                    engine=engine,
+                    recall=recall,
+                    identity=identity(file) if recall is not NOTHING else None,
+                    keep=shelf.put,  # hours of audio are never held
+                )
+            ]
         started = time.perf_counter()
         decoded = shop.decode(file, True)
     decode_s = time.perf_counter() - started
     check_separable(len(decoded.channels), job.order.speakers)
     plans: list[Plan] = []
-    for channel in decoded.channels:
-        mono = Decoded(samples=channel, warnings=() if plans else decoded.warnings)
-        cut = pipeline.prepare(lambda mono=mono: mono, options, engine=engine)  # type: ignore[misc]
+    found: list[tuple[Chunk, int]] = []
+    for channel, samples in enumerate(decoded.channels):
+        mono = pipeline.whole(Decoded(samples=samples, warnings=() if plans else decoded.warnings))
+        cut = pipeline.prepare(
+            mono,
+            options,
+            engine=engine,
+            keep=lambda c, channel=channel: found.append((c, channel)),  # type: ignore[misc]
+        )
         options = replace(options, language=cut.options.language)  # one language a recording
         plans.append(replace(cut, timings=replace(cut.timings, decode_s=0.0 if plans else decode_s)))
+    for chunk_, channel in sorted(found, key=lambda pair: (pair[0].start, pair[1])):
+        shelf.put(chunk_, channel)
     return plans
 
 
@@ -147,7 +173,7 @@ def _voice(plan: Plan) -> Voice:
     return Voice(
         plan.options,
         plan.duration,
-        len(plan.chunks) + len(plan.known),
+        plan.count,
         plan.language_probability,
         plan.dropped,
         plan.warnings,
