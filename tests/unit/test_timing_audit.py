@@ -1,4 +1,4 @@
-"""Whether a tenant can tell, by the time it takes, what another tenant had heard: 250 of each, interleaved."""
+"""Whether a tenant can tell, by the time it takes, what another tenant had heard, 250 of each."""
 
 from __future__ import annotations
 
