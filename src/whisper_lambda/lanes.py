@@ -6,6 +6,7 @@ never what comes out, so it has no place among the options.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextvars import Context, ContextVar, copy_context
 
 from whisper_lambda.errors import ClientGone
@@ -37,6 +38,21 @@ class Lane:
     def leave(self) -> None:
         """Give up what has not begun; what is being decoded runs to its end and is thrown away."""
         self._left = True
+
+
+class Together(Lane):
+    """What several recordings' lanes do at once: left when every one of them is."""
+
+    __slots__ = ("_lanes",)
+
+    def __init__(self, lanes: Iterable[Lane]) -> None:
+        super().__init__()
+        self._lanes = tuple(lanes)
+
+    @property
+    def left(self) -> bool:
+        """Whether nobody waits for any of it any more."""
+        return all(lane.left for lane in self._lanes)
 
 
 _CURRENT: ContextVar[Lane | None] = ContextVar("whisper_lambda_lane", default=None)

@@ -20,7 +20,7 @@ from weakref import WeakSet
 
 from whisper_lambda import lanes
 from whisper_lambda.errors import ClientGone, EngineFailed
-from whisper_lambda.lanes import Lane
+from whisper_lambda.lanes import Lane, Together
 
 NEWCOMERS = 4  # turns that recordings without one yet may take before another's is due
 GATHER_S = 0.03  # a recording of several chunks is waited for so long, that its first batches fill
@@ -90,20 +90,21 @@ class Batcher(Generic[Q, A]):
     def _work(self) -> None:
         while batch := self._next():
             try:
-                answers = self._answer([question for question, _ in batch])
+                together = lanes.context_of(Together(lane for lane, _ in batch))
+                answers = together.run(self._answer, [question for _, (question, _) in batch])
                 answered = list(zip(batch, answers, strict=True))
             except BaseException as error:  # noqa: BLE001 - handed to everyone who waits for it
-                for _, future in batch:
+                for _, (_, future) in batch:
                     future.set_exception(error)
                 continue
-            for (_, future), given in answered:
+            for (_, (_, future)), given in answered:
                 future.set_result(given)
 
-    def _next(self) -> list[tuple[Q, Future[A]]]:
+    def _next(self) -> list[tuple[Lane, tuple[Q, Future[A]]]]:
         """Wait for questions; take the next lane's oldest and its like, leaving idle workers their share."""
         with self._changed:
             self._idle += 1
-            batch: list[tuple[Q, Future[A]]] = []
+            batch: list[tuple[Lane, tuple[Q, Future[A]]]] = []
             while not batch and not (self._closed and not self._waiting):
                 self._drop_left()
                 if (patience_s := self._gathering_s()) > 0:
@@ -130,7 +131,7 @@ class Batcher(Generic[Q, A]):
             for _, future in self._waiting.pop(lane):
                 future.set_exception(ClientGone("the recording was given up before its turn"))
 
-    def _take(self, sharing: int) -> list[tuple[Q, Future[A]]]:
+    def _take(self, sharing: int) -> list[tuple[Lane, tuple[Q, Future[A]]]]:
         ahead = self._ahead()
         self._let_newcomer_first(ahead)
         key = self._key(self._waiting[next(lane for lane in self._waiting if lane in ahead)][0][0])
@@ -145,7 +146,7 @@ class Batcher(Generic[Q, A]):
             left = deque(e for e in self._waiting.pop(lane) if id(e[1]) not in gone)
             if left:
                 self._waiting[lane] = left
-        return [entry for _, entry in taken]
+        return taken
 
     def _ahead(self) -> set[Lane]:
         """Return the lanes whose turn it may be: those that let others go first only where there are none."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_lambda import machine
+from whisper_lambda import lanes, machine
 from whisper_lambda.config import Settings, prefer_avx512
 from whisper_lambda.engine import halves, policy, segmenting, windows
 from whisper_lambda.engine.alignment import Alignment, timed_words
@@ -261,6 +261,7 @@ class Ctranslate2Engine:
         first = questions[0]
         window, longest = _sizes(first)
         encoded = self._known(questions, window) or self._encode([q.samples for q in questions], window)
+        lanes.stay()
         sketchy = first.rung.sketchy(window)
         results = self._model.generate(
             self._pooled(encoded) if sketchy else encoded,
@@ -281,6 +282,7 @@ class Ctranslate2Engine:
         """Encode one by one, so that each attention stays in the cache, and put the results together."""
         each = []
         for one in samples:
+            lanes.stay()  # a batch nobody waits for any more ends here, and not seconds later
             mel = log_mel(one, window_s, self._installed.mel_bins)[np.newaxis]
             each.append(self._model.encode(self._view(np.ascontiguousarray(mel))))
         return each[0] if len(each) == 1 else self._view(np.concatenate([np.asarray(e) for e in each]))

@@ -138,6 +138,41 @@ def test_what_is_left_is_not_decoded(held: Held) -> None:
     assert held.batches == [[("a", 0)], [("k", 3)]]
 
 
+def test_a_batch_under_way_ends_between_its_parts_when_nobody_waits_for_any_of_it() -> None:
+    """The engine asks `lanes.stay` between the parts of a batch: encoding one chunk, then the next."""
+    begun, go_on, parts = threading.Semaphore(0), threading.Semaphore(0), []
+
+    def answer(questions: Sequence[Question]) -> Sequence[Question]:
+        for question in questions:
+            lanes.stay()
+            parts.append(question)
+            begun.release()
+            go_on.acquire()
+        return questions
+
+    batcher: Batcher[Question, Question] = Batcher(answer, lambda q: q[0], workers=1, largest=4)
+    busy, first, second = Lane(), Lane(), Lane()
+    with ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(lanes.context_of(busy).run, batcher.ask, ("other", 0))]
+        begun.acquire()
+        for lane, number in ((first, 1), (second, 2), (first, 3)):
+            asked.append(threads.submit(lanes.context_of(lane).run, batcher.ask, ("same", number)))
+        while sum(map(len, batcher._waiting.values())) < 3:
+            time.sleep(0.001)
+        go_on.release()
+        begun.acquire()  # the first part of the batch of three
+        first.leave()
+        go_on.release()
+        begun.acquire()  # somebody still waits: the second part
+        second.leave()
+        go_on.release()
+        refused = [type(future.exception(10)) for future in asked[1:]]
+        batcher.close()
+
+    assert refused == [ClientGone] * 3
+    assert len(parts) == 3, "the third part was begun for nobody"
+
+
 def test_a_left_lane_asks_nothing_more(held: Held) -> None:
     lane = Lane(parent := Lane())
     parent.leave()
