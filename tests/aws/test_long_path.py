@@ -132,6 +132,17 @@ def absent(resource: dict[str, Any]) -> bool:
     return resource["Type"] in ABSENT or "Metrics" in resource.get("Properties", {})
 
 
+def machine() -> str:
+    """Return the shipped state machine, with the bound ministack knows for the one it does not.
+
+    It passes MaxConcurrencyPath over, and would start a worker with a model for each of 41 chunks.
+    """
+    shipped = MACHINE.read_text(encoding="utf-8")
+    bounded = shipped.replace('"MaxConcurrencyPath": "$.at_once"', '"MaxConcurrency": 2')
+    assert bounded.count('"MaxConcurrency": 2') == 2
+    return bounded
+
+
 def template(home: Path) -> dict[str, Any]:
     """Return deploy/template.yaml as CloudFormation gets it from SAM, made fit for ministack."""
     python = clouds.VENV / "bin" / "python"
@@ -148,7 +159,7 @@ def template(home: Path) -> dict[str, Any]:
             resource["Properties"] = function(name, resource["Properties"], home)
         if resource["Type"] == "AWS::StepFunctions::StateMachine":
             resource["Properties"].pop("DefinitionS3Location", None)
-            resource["Properties"]["DefinitionString"] = MACHINE.read_text(encoding="utf-8")
+            resource["Properties"]["DefinitionString"] = machine()
     return made
 
 
