@@ -30,6 +30,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "transcribe": Command(
             "whisper_lambda.cli.transcribe_typer", "app", "Write down what is said in recordings."
         ),
+        "live": Command(
+            "whisper_lambda.cli.live", "live", "Write down what is being said: microphone, file or PCM."
+        ),
         "serve": Command("whisper_lambda.cli.serve", "serve", "Answer over HTTP: our API and OpenAI's."),
         "lambda-local": Command(
             "whisper_lambda.cli.lambda_local", "lambda_local", "Run the AWS Lambda function on this machine."

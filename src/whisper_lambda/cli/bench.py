@@ -17,7 +17,11 @@ PARTS = "threads short detect quality long music nonspeech modes formats cold im
 
 def bench(
     manifests: Annotated[
-        list[Path], typer.Argument(help="manifest.jsonl files, or folders that hold some", show_default=False)
+        list[Path],
+        typer.Argument(
+            help="manifest.jsonl files, or folders that hold some; after the word `live`: of live captions",
+            show_default=False,
+        ),
     ],
     part: Annotated[
         str, typer.Option(help=f"comma-separated parts to run, of: {PARTS}; or all, or none")
@@ -37,6 +41,9 @@ def bench(
     ] = Path("docs/benchmarks.md"),
 ) -> None:
     """Measure speed, words, memory and start against faster-whisper and openai-whisper."""
+    if str(manifests[0]) == LIVE:
+        _live(manifests[1:], out, quick=quick)
+        return
     # The parts bring numpy, and the tables their own libraries: not for those who ask for help only.
     from whisper_lambda.tools import bench as benchmark
     from whisper_lambda.tools import parts, report, setup
@@ -65,3 +72,32 @@ def bench(
         typer.echo(f"bench: {failure}", err=True)
         raise typer.Exit(2 if isinstance(failure, BadOption) else 1) from failure
     typer.echo(f"{out}, {raw} ({', '.join(name for name in parts.PARTS if name in results)})")
+
+
+LIVE = "live"
+SECONDS, QUICK_S = 40.0, 15.0  # of each long recording
+
+
+def _live(manifests: list[Path], out: Path, *, quick: bool) -> None:
+    """Measure live captions: lateness, words, sessions at once, and against 30 s windows."""
+    from whisper_lambda.tools import live_bench
+    from whisper_lambda.tools.manifest import read_manifests
+
+    page = Path("docs/benchmarks-live.md") if out == Path("docs/benchmarks.md") else out
+    try:
+        if not manifests:
+            raise BadOption("name a manifest after `live`, e.g. of long recordings with their utterances")
+        entries = [e for e in read_manifests(manifests) if e.text and e.language]
+        live_bench.run(
+            entries,
+            page,
+            shlex.join(["whisper-lambda", *sys.argv[1:]]),
+            seconds=QUICK_S if quick else SECONDS,
+            counts=(3,) if quick else (3, 8, 12),
+            delay="low",
+            say=lambda text: typer.echo(text, err=True),
+        )
+    except (WhisperLambdaError, ModuleNotFoundError) as failure:
+        typer.echo(f"bench live: {failure}", err=True)
+        raise typer.Exit(2 if isinstance(failure, BadOption) else 1) from failure
+    typer.echo(str(page))

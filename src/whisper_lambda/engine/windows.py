@@ -17,7 +17,7 @@ from whisper_lambda.engine.alignment import LOUD_FRAME_S, Alignment, loud_frames
 from whisper_lambda.engine.vocabulary import SPACELESS, Vocabulary, spaced
 from whisper_lambda.types import MAX_CHUNK_S, Continuation, LiveWord, Options, Window, Word
 
-MARGIN_S = 3.0  # silence after the audio; a live window is decoded again soon, so less than a chunk's
+MARGIN_S = 2.0  # silence after the audio; a live window is decoded again soon, so less than a chunk's
 STEP_S = 1.0  # windows come in whole seconds, so that those of several sessions share a batch
 FINAL_BEAM = 5
 BEFORE = (0, 16, 48)  # tokens of earlier words a window may be asked with: few sizes, so batches form

@@ -17,14 +17,14 @@ class Pace:
     step_s: float  # new audio that makes a step due
     depth: int  # hypotheses that must agree on a word
     settled_s: float  # a word that ended so long before the window's end needs no second hypothesis
-    held: int = 0  # last words of a hypothesis that are never committed before the endpoint
-    kept_s: float = 3.0  # committed audio kept in the window at least
-    trim_s: float = 6.0  # and at most: then the window is cut
+    held: int = 1  # last words of a hypothesis, likeliest to be cut short, that wait for the next step
+    kept_s: float = 1.5  # committed audio kept in the window at least
+    trim_s: float = 3.0  # and at most: then the window is cut
 
 
 PACES: Mapping[Delay, Pace] = MappingProxyType(
     {
-        "minimal": Pace(step_s=0.35, depth=2, settled_s=1.5),
+        "minimal": Pace(step_s=0.35, depth=2, settled_s=1.5, held=0),
         "low": Pace(step_s=0.5, depth=2, settled_s=2.5),
         "medium": Pace(step_s=0.8, depth=2, settled_s=3.0),
         "high": Pace(step_s=1.2, depth=2, settled_s=5.0),

@@ -10,6 +10,7 @@ import numpy as np
 from whisper_lambda.types import SAMPLE_RATE, Continuation, LiveWord, Options, Samples, Window
 
 PACE_S = 0.4  # a word
+LAST, LOUD = 4_000, 0.01  # samples at a window's end, and the loudest that is silence
 
 
 @dataclass
@@ -34,7 +35,8 @@ class ScriptedEngine:
         last = int((end + 1e-6) // PACE_S)
         words = [self.word(n, n) for n in range(first, last)]
         rng = Random(round(end * 1000))
-        garbled = min(len(words), rng.randint(0, self.garbles)) if not window.final else 0
+        speaking = np.abs(window.samples[-LAST:]).max(initial=0) > LOUD
+        garbled = min(len(words), rng.randint(0, self.garbles)) if speaking and not window.final else 0
         for i in range(len(words) - garbled, len(words)):
             words[i] = self.word(first + i, 10_000 + rng.randint(0, 99))
         return Continuation(tuple(words), options.language or self.language, avg_logprob=-0.2)

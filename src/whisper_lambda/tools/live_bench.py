@@ -1,0 +1,182 @@
+"""`bench live`: recordings in, a page and a plot of how late words come, how right, and at what cost."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whisper_lambda import machine
+from whisper_lambda.bootstrap import Service, build
+from whisper_lambda.config import Settings
+from whisper_lambda.live.pace import PACES, Delay
+from whisper_lambda.ports import Engine
+from whisper_lambda.tools import live_report
+from whisper_lambda.tools.live_runs import Played, idle_cpu, play, play_peer, session_of
+from whisper_lambda.tools.manifest import Entry, read_utterances
+from whisper_lambda.tools.scoring import error_rate, normalise, open_brackets
+from whisper_lambda.types import SAMPLE_RATE, Options, Samples, Transcript
+
+KEPT_UP_S = 6.0  # p95 a session may have and be kept up with
+MODEL = "base"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """A recording's beginning, what is said in it, and what we hear offline."""
+
+    entry: Entry
+    samples: Samples
+    reference: str
+    offline: Transcript
+
+
+def run(
+    entries: Sequence[Entry],
+    out: Path,
+    command: str,
+    *,
+    seconds: float,
+    counts: Sequence[int],
+    delay: Delay,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Measure, and write the page; return the raw figures.
+
+    Args:
+        entries: recordings; of those with utterances the beginning, of others all, is played.
+        out: the page; plot and raw figures go beside it.
+        command: how this was called.
+        seconds: of each recording.
+        counts: how many sessions at once are tried.
+        delay: the pace.
+        say: told what is going on.
+    """
+    settings = replace(Settings.from_env(), model=MODEL)
+    with build(replace(settings, threads=1)) as service, service.router.engine(MODEL) as (engine, choice):
+        say("offline, for the words and their times")
+        pieces = list(_pieces(entries, seconds, service))
+        say(f"{len(pieces)} recordings, one session each")
+        ours = [_alone(engine, p, delay) for p in pieces]
+        say("LocalAgreement on 30 s windows, on part of the same audio, and ours on that part")
+        parts = [replace(p, samples=p.samples[: int(seconds / 2 * SAMPLE_RATE)]) for p in pieces]
+        pair = [
+            (play_peer(engine, p.samples, p.entry.language or "en"), _alone(engine, p, delay)) for p in parts
+        ]
+        cores = machine.cores(settings)
+        crowds = {}
+        for count in counts:
+            say(f"{count} sessions at once on {cores} cores")
+            crowds[count] = _crowd(engine, parts, count, cores, delay)
+        idle = idle_cpu(lambda: session_of(engine, "en", PACES[delay]))
+        served = choice.served
+    results = {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": f"{platform.machine()}, {cores} cores, {', '.join(machine.instructions())}",
+        "model": served,
+        "delay": delay,
+        "command": command,
+        "one": _figures(pieces, ours),
+        "latencies": [round(x, 3) for p, o in zip(pieces, ours, strict=True) for x in _latencies(p, o)[0]],
+        "peer": {
+            "ours": _figures(parts, [o for _, o in pair], score=False),
+            "theirs": _figures(parts, [t for t, _ in pair], score=False),
+        },
+        "crowds": crowds,
+        "idle": idle,
+    }
+    out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    live_report.write(results, out)
+    return results
+
+
+def _pieces(entries: Sequence[Entry], seconds: float, service: Service) -> Iterator[Piece]:
+    for entry in entries:
+        if not entry.text or not entry.language:
+            continue
+        samples = service.decode(entry.path).samples
+        reference = entry.text
+        if entry.utterances:
+            told = [u for u in read_utterances(entry.utterances) if u.end <= seconds]
+            samples = samples[: int((told[-1].end + 0.3) * SAMPLE_RATE)] if told else samples[:0]
+            reference = " ".join(u.text for u in told)
+        if len(samples):
+            offline = service.transcribe(samples, Options(language=entry.language, times="word"), model=MODEL)
+            yield Piece(entry, samples, reference, offline)
+
+
+def _alone(engine: Engine, piece: Piece, delay: Delay) -> Played:
+    session = session_of(engine, piece.entry.language or "en", PACES[delay])
+    return play([(session, piece.samples)], cores=1)[0]
+
+
+def _crowd(engine: Engine, pieces: Sequence[Piece], count: int, cores: int, delay: Delay) -> dict[str, float]:
+    """Play so many sessions at once; each begins elsewhere in its recording."""
+    chosen = [pieces[i % len(pieces)] for i in range(count)]
+    sessions = [
+        (session_of(engine, p.entry.language or "en", PACES[delay]), p.samples[(i % 5) * 4000 :])
+        for i, p in enumerate(chosen)
+    ]
+    played = play(sessions, cores=cores)
+    # Offsets move the words: lateness is told by the session's own word times here.
+    late = [at - w.end for o in played for at, w in zip(o.committed_at, o.words, strict=True)]
+    audio = sum(o.audio_s for o in played)
+    return {
+        "p50": float(np.percentile(late, 50)) if late else 0.0,
+        "p95": float(np.percentile(late, 95)) if late else 0.0,
+        "cpu_per_audio_s": sum(o.cpu_s for o in played) / audio,
+        "words": len(late),
+    }
+
+
+def _latencies(piece: Piece, played: Played) -> tuple[list[float], list[float]]:
+    """Return for each word also heard offline how long after its end there it was committed, and shown."""
+    theirs = [w for w in piece.offline.words if _bare(w.text)]
+    mine = [i for i, w in enumerate(played.words) if _bare(w.text)]
+    matcher = SequenceMatcher(
+        None, [_bare(w.text) for w in theirs], [_bare(played.words[i].text) for i in mine], autojunk=False
+    )
+    committed, shown = [], []
+    for block in matcher.get_matching_blocks():
+        for k in range(block.size):
+            end, i = theirs[block.a + k].end, mine[block.b + k]
+            committed.append(played.committed_at[i] - end)
+            shown.append(played.shown_at[i] - end)
+    return committed, shown
+
+
+def _figures(pieces: Sequence[Piece], played: Sequence[Played], *, score: bool = True) -> dict[str, float]:
+    both = [_latencies(p, o) for p, o in zip(pieces, played, strict=True)]
+    late, shown = [x for c, _ in both for x in c], [x for _, s in both for x in s]
+    audio = sum(o.audio_s for o in played)
+    found = {
+        "audio_s": audio,
+        "words": len(late),
+        "p50": float(np.percentile(late, 50)),
+        "p95": float(np.percentile(late, 95)),
+        "first_p50": float(np.percentile(shown, 50)),
+        "first_p95": float(np.percentile(shown, 95)),
+        "cpu_per_audio_s": sum(o.cpu_s for o in played) / audio,
+    }
+    if score:
+        refs = [_normal(p, p.reference) for p in pieces]
+        said = [_normal(p, o.text) for p, o in zip(pieces, played, strict=True)]
+        found["wer"] = 100 * error_rate(refs, said).wer
+        found["wer_offline"] = 100 * error_rate(refs, [_normal(p, p.offline.text) for p in pieces]).wer
+    return found
+
+
+def _normal(piece: Piece, text: str) -> str:
+    e = piece.entry
+    return normalise(open_brackets(text), e.language, numbers=True, fold_diacritics=e.fold_diacritics)
+
+
+def _bare(text: str) -> str:
+    return "".join(c for c in text.casefold() if c.isalnum())
