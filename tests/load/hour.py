@@ -9,6 +9,7 @@ import resource
 import statistics
 import time
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,8 @@ def main() -> None:
     asked.add_argument("--minutes", type=float, default=60.0)
     asked.add_argument("--out", type=Path, default=Path("docs/live-hour.md"))
     how = asked.parse_args()
-    known = {
-        Path(r["audio"]).stem: r for r in map(json.loads, (FIXTURES / "prompts.jsonl").read_text().splitlines())
-    }
+    rows = map(json.loads, (FIXTURES / "prompts.jsonl").read_text().splitlines())
+    known = {Path(row["audio"]).stem: row["text"] for row in rows}
     with build(Settings(model="base", threads=1)) as service, service.router.engine("base") as (engine, _):
         pause = np.zeros(round(PAUSE_S * SAMPLE_RATE), np.float32)
         voices = [service.decode(FIXTURES / f"{name}.flac").samples for name in NAMES]
@@ -53,7 +53,9 @@ def main() -> None:
         words, memory, began = [], [], time.process_time()
         for n in range(turns):
             for at in range(0, len(turn), 1600):
-                words += [w for e in session.feed(turn[at : at + 1600]) if isinstance(e, Committed) for w in e.words]
+                words += [
+                    w for e in session.feed(turn[at : at + 1600]) if isinstance(e, Committed) for w in e.words
+                ]
             memory.append(rss_mb())
             print(f"\r{n + 1}/{turns} turns, {memory[-1]:.0f} MB", end="", flush=True)
         cpu_s = time.process_time() - began
@@ -62,51 +64,67 @@ def main() -> None:
         for _ in range(3600):
             asked_of += silent.feed(np.zeros(SAMPLE_RATE, np.float32))
         silent_s = time.process_time() - began
-    write(how.out, words, memory, turn_s, turns, cpu_s, len(asked_of), silent_s, [known[n] for n in NAMES])
+    found = figures(words, memory, turn_s, " ".join(known[n] for n in NAMES))
+    found["processor seconds per audio second"] = (f"{cpu_s / (turns * turn_s):.3f}", "")
+    share = 100 * silent_s / 3600
+    found["an hour of silence: events, share of a core"] = (f"{len(asked_of)}, {share:.2f} %", "0, < 2 %")
+    rows = "\n".join(f"| {what} | {value} | {bar} |" for what, (value, bar) in found.items())
+    how.out.write_text(
+        HEAD.format(minutes=turns * turn_s / 60, pause=PAUSE_S) + rows + "\n", encoding="utf-8"
+    )
+    print(f"\n{how.out}")
 
 
-def write(out, words, memory, turn_s, turns, cpu_s, silent_events, silent_s, references) -> None:
-    """Write the page."""
+HEAD = """# A live session that lasts
+<!-- Written by tests/load/hour.py (`make live-hour`). -->
+
+{minutes:.0f} minutes of a Spanish and an English voice in turn, with pauses of {pause:.0f} s, the language
+heard for each utterance, model base, delay `medium`, as fast as it decodes.
+
+| what | measured | bar |
+|---|---|---|
+"""
+
+
+def figures(words, memory, turn_s, reference) -> dict[str, tuple[str, str]]:
+    """Return what was measured and its bar, by name."""
+    turns = len(memory)
     of_turn = defaultdict(list)
     for word in words:
         of_turn[int(word.start // turn_s)].append(word)
     said = [" ".join(w.text.strip() for w in of_turn[n]) for n in range(turns)]
-    reference = normalise(" ".join(r["text"] for r in references), "es")
-    wers = [100 * error_rate([reference], [normalise(text, "es")]).wer for text in said]
+    wanted = normalise(reference, "es")
+    wers = [100 * error_rate([wanted], [normalise(text, "es")]).wer for text in said]
     # A word's place in its turn is the same in every turn, unless the clock drifts.
     places = defaultdict(list)
     for n in range(turns):
         for i, word in enumerate(of_turn[n]):
-            places[i, word.text].append((n, word.start - n * turn_s))
+            places[i, word.text].append(word.start - n * turn_s)
     drifts = [
-        abs(statistics.median(s for _, s in seen[-3:]) - statistics.median(s for _, s in seen[:3]))
+        1000 * abs(statistics.median(seen[-3:]) - statistics.median(seen[:3]))
         for seen in places.values()
         if len(seen) > turns / 2
     ]
-    half = memory[len(memory) // 4 :]
-    slope = float(np.polyfit(np.arange(len(half)) * turn_s / 3600, half, 1)[0])
+    later = memory[len(memory) // 4 :]
+    slope = float(np.polyfit(np.arange(len(later)) * turn_s / 3600, later, 1)[0])
     looping = sum(loops(text, "es") for text in said)
-    ordered = all(a.start <= b.start for a, b in zip(words, words[1:], strict=False))
-    out.write_text(
-        f"""# A live session that lasts
-<!-- Written by tests/load/hour.py (`make live-hour`). -->
-
-{turns * turn_s / 60:.0f} minutes of a Spanish and an English voice in turn, with pauses of {PAUSE_S:.0f} s, the language heard
-for each utterance, model base, delay `medium`, as fast as it decodes ({time.strftime("%Y-%m-%d", time.gmtime())}).
-
-| what | measured | bar |
-|---|---|---|
-| memory: slope after the first quarter | {slope:+.1f} MB an hour ({memory[0]:.0f} MB after a turn, {memory[-1]:.0f} MB at the end) | flat |
-| drift of word times, first turns against last: median, worst | {1000 * statistics.median(drifts):.0f} ms, {1000 * max(drifts):.0f} ms of {len(drifts)} words | < 100 ms |
-| repetition loops | {looping} | 0 |
-| words in order | {"yes" if ordered else "NO"} ({len(words)} words) | yes |
-| WER of a turn: first, median, last | {wers[0]:.1f}, {statistics.median(wers):.1f}, {wers[-1]:.1f} | the same |
-| processor seconds per audio second | {cpu_s / (turns * turn_s):.3f} | |
-| an hour of silence: events, share of a core | {silent_events}, {100 * silent_s / 3600:.2f} % | 0, < 2 % |
-""",
-        encoding="utf-8",
-    )
-    print(f"\n{out}")
+    ordered = all(a.start <= b.start for a, b in pairwise(words))
+    return {
+        "memory: slope after the first quarter": (
+            f"{slope:+.1f} MB an hour ({memory[0]:.0f} MB after a turn, {memory[-1]:.0f} MB at the end)",
+            "flat",
+        ),
+        "drift of word times, first turns against last: median, worst": (
+            f"{statistics.median(drifts):.0f} ms, {max(drifts):.0f} ms of {len(drifts)} words",
+            "< 100 ms",
+        ),
+        "repetition loops": (str(looping), "0"),
+        "words in order": (f"{'yes' if ordered else 'NO'} ({len(words)} words)", "yes"),
+        "WER of a turn: first, median, last": (
+            f"{wers[0]:.1f}, {statistics.median(wers):.1f}, {wers[-1]:.1f}",
+            "the same",
+        ),
+    }
 
 
 if __name__ == "__main__":
