@@ -201,6 +201,19 @@ def test_what_is_wrong_is_told_and_ends_nothing(server: Guarded) -> None:
         assert speaker.until(COMPLETED)["transcript"]
 
 
+def test_a_session_as_the_beta_wrote_it_is_understood(server: Guarded) -> None:
+    with talking(server.url) as speaker:
+        spelled = {"model": "gpt-4o-mini-transcribe", "language": "es", "prompt": ""}
+        session = {"input_audio_format": "g711_ulaw", "input_audio_transcription": spelled}
+        session["turn_detection"] = {"type": "server_vad", "threshold": 0.6, "silence_duration_ms": 350}
+        speaker.send("transcription_session.update", session=session)
+        heard = speaker.until("session.updated")["session"]["audio"]["input"]
+
+    assert heard["format"] == {"type": "audio/pcmu"}
+    assert heard["transcription"] == {"model": "gpt-4o-mini-transcribe", "language": "es"}
+    assert heard["turn_detection"]["silence_duration_ms"] == 350
+
+
 def test_the_clients_name_for_an_event_comes_back_with_its_error(server: Guarded) -> None:
     with talking(server.url) as speaker:
         speaker.send("nonsense", event_id="evt_7")

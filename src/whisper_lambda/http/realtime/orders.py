@@ -13,7 +13,18 @@ from whisper_lambda.http.realtime.configuration import Check, Configuration, upd
 from whisper_lambda.http.realtime.talk import Audio, Clear, Commit, Order, Update
 
 MOST_AUDIO_BYTES = 15 * 1024 * 1024  # of base64 in one event
-_UPDATES = ("session.update", "transcription_session.update")
+# How the beta of the API wrote a session, which older clients (LiveKit 1.0) still do.
+_BETA = {
+    "input_audio_format": "format",
+    "input_audio_transcription": "transcription",
+    "input_audio_noise_reduction": "noise_reduction",
+    "turn_detection": "turn_detection",
+}
+_BETA_FORMATS = {
+    "pcm16": {"type": "audio/pcm", "rate": 24_000},
+    "g711_ulaw": {"type": "audio/pcmu"},
+    "g711_alaw": {"type": "audio/pcma"},
+}
 
 
 def read(message: str) -> Mapping[str, Any]:
@@ -52,14 +63,26 @@ def order_of(given: Mapping[str, Any], before: Configuration, check: Check) -> O
         return Commit()
     if kind == "input_audio_buffer.clear":
         return Clear()
-    if kind in _UPDATES:
+    if kind == "session.update":
         return Update(updated(before, given.get("session"), check))
+    if kind == "transcription_session.update":
+        return Update(updated(before, _of_today(given.get("session")), check))
     error = BadOption(
         f"{kind[:60]!r} is no event of a transcription session; it takes session.update and "
         "input_audio_buffer.append, .commit and .clear"
     )
     error.param = "type"
     raise error
+
+
+def _of_today(session: object) -> object:
+    """Return a session as the beta wrote it in today's words; what it did not have stays, to be refused."""
+    if not isinstance(session, dict):
+        return session
+    heard = {_BETA[name]: value for name, value in session.items() if name in _BETA}
+    if isinstance(written := heard.get("format"), str):
+        heard["format"] = _BETA_FORMATS.get(written, {"type": written})
+    return {**{n: v for n, v in session.items() if n not in _BETA}, "audio": {"input": heard}}
 
 
 def _audio(text: object) -> bytes:
