@@ -174,7 +174,7 @@ def _scope_of(path: str) -> str:
 
 
 def _brings_ticket(scope: Scope) -> bool:
-    sends = scope["method"] in {"PUT", "HEAD"} and scope["path"].startswith("/v1/uploads/")
+    sends = scope.get("method") in {"PUT", "HEAD"} and scope["path"].startswith("/v1/uploads/")
     return sends and b"signature=" in scope["query_string"]
 
 
