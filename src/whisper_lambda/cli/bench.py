@@ -33,6 +33,7 @@ def bench(
         str, typer.Option(help="Python that has openai-whisper and torch", show_default="this one")
     ] = sys.executable,
     quick: Annotated[bool, typer.Option("--quick", help="a sample of everything, in three minutes")] = False,
+    nth: Annotated[int, typer.Option(min=1, help="run every nth of the short clips only")] = 1,
     run: Annotated[
         str | None, typer.Option(help="name of the raw file to add to; default: today's date")
     ] = None,
@@ -62,6 +63,7 @@ def bench(
             weights=setup.lay_out_weights(Settings.from_env()),
             rounds=rounds,
             quick=quick,
+            every_nth=nth,
             against=opponents,
             openai_python=openai_python,
             say=lambda text: typer.echo(text, err=True, nl=not text.startswith("\r")),

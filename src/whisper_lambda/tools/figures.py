@@ -246,8 +246,13 @@ def as_expected(answer: Mapping[str, str]) -> bool:
         wanted = normalise(expect.partition(":")[2], "en").split()
         heard = heard[: len(wanted)]
     elif expect.startswith("first half"):
-        wanted = wanted[: len(heard)] if len(wanted) / 3 <= len(heard) < len(wanted) else wanted
-    return _distance(wanted, heard) <= RIGHT_WER * len(wanted)
+        if len(wanted) / 4 <= len(heard) < len(wanted) * 3 / 4:
+            heard = heard[:-1]  # the file ends within a word, which may have become another
+            wanted = wanted[: len(heard)]
+        else:
+            return False
+    # One word may always be wrong: of the six of a half that is more than the share.
+    return _distance(wanted, heard) <= max(1.0, RIGHT_WER * len(wanted))
 
 
 # What every file of the formats set says; the manifest repeats it only for whole ones.

@@ -69,7 +69,7 @@ def threads(setup: Setup, results: Results) -> Row:
 
 def short(setup: Setup, results: Results) -> Row:
     """Run the short clips one at a time, warm, the language given."""
-    clips = every(setup.short, 10 if setup.quick else 1)
+    clips = every(setup.short, 10 if setup.quick else setup.every_nth)
     with ours(MODEL) as us, faster_whisper(str(setup.weights.base), results["threads"]["short"]) as them:
         pair = [Contender(OURS, us, hinted), Contender(FASTER, them, hinted)]
         return {"rows": _rows(setup, pair, clips, rounds=setup.rounds)}

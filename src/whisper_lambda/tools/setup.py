@@ -45,6 +45,7 @@ class Setup:
     weights: Weights
     rounds: int = 1
     quick: bool = False
+    every_nth: int = 1  # of the short clips in the part `short`
     against: frozenset[str] = frozenset({FASTER, OPENAI})
     openai_python: str = sys.executable  # interpreter that has openai-whisper
     say: Callable[[str], None] = lambda text: None

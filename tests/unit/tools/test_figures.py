@@ -133,6 +133,15 @@ def test_an_import_is_timed_without_the_start_of_python() -> None:
         ("transcript begins: And so, my fellow Americans", "And so my fellow Americans, ask", "", True),
         ("transcript begins: And so, my fellow Americans", "Ask not what", "", False),
         ("first half of the transcript", "And so my fellow Americans ask not what your country", "", True),
+        ("first half of the transcript", "And so my fellow Americans asked not why", "", True),
+        ("first half of the transcript", "And so my", "", False),
+        (
+            "first half of the transcript",
+            "And so my fellow Americans ask not what your country can do for you, "
+            "ask what you can do for your country.",
+            "",
+            False,
+        ),
         ("first half of the transcript", "", "", False),
         ("first half of the transcript", "something which nobody ever said in this speech", "", False),
         ("error: not audio", "", "bad_audio", True),
