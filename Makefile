@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test history check test-model test-aws test-page test-sdk browser bench bench-lambda evaluate fuzz deadlines schema load lock wheels docs clean live-bench live-hour test-clients
+.PHONY: help run test history check test-model test-aws test-page test-sdk browser bench bench-lambda evaluate fuzz deadlines schema load lock wheels docs clean live-bench live-hour
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -94,17 +94,6 @@ live-bench: $(READY_TO_BENCH)  ## how late live words come, how right, at what c
 live-hour: $(READY_TO_BENCH)  ## an hour of looped speech through one live session; writes docs/live-hour.md (20 min)
 	@$(BIN)/python tests/load/hour.py --minutes $(or $(MINUTES),60) --out docs/live-hour.md
 
-CLIENTS := .venv-clients
-CLIENTS_READY := $(CLIENTS)/.ready-$(call checksum,requirements/clients.txt)
-test-clients: $(READY_TO_TEST) $(CLIENTS_READY)  ## LiveKit's and Pipecat's Realtime clients against this server
-	@$(BIN)/python tests/clients/run.py $(CLIENTS)/bin/python
-
-$(CLIENTS_READY): | $(BIN)/python
-	@$(PYTHON) -m venv $(CLIENTS)
-	@$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
-		--require-hashes -r requirements/clients.txt
-	@touch $@
-
 check: $(READY_TO_TEST)  ## formatting, lint, types, layers, generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -159,7 +148,7 @@ long: $(READY_TO_TEST)  ## memory and time of a recording of HOURS=10, with CACH
 	@$(BIN)/python tests/measure/long_recording.py --hours $(HOURS) --cache-mb $(CACHE_MB)
 
 clean:  ## remove the virtual environment and every cache here (weights stay)
-	rm -rf $(VENV) $(OPENAI) $(CLIENTS) $(AWS) $(SDK) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OPENAI) $(AWS) $(SDK) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
