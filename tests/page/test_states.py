@@ -132,7 +132,7 @@ def test_a_key_without_seconds_left_is_told_so(visit: Any, guarded: Guarded) -> 
     page.get_by_label("Key", exact=True).fill(guarded.poor)
     page.get_by_role("button", name="Use this key").click()
     visitor.drop(("first.wav", wav(20)), ("second.wav", wav(20)))
-    expect(page.locator("[data-state=failed]").first).to_contain_text("seconds")
+    expect(page.locator("[data-state=failed]").first).to_contain_text("s of audio a day")
     looked_at(page, "quota")
 
 
