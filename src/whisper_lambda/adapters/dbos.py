@@ -26,7 +26,7 @@ from whisper_lambda import lanes
 from whisper_lambda.adapters.sqlroll import RollCall
 from whisper_lambda.errors import ClientGone, NoSuchJob
 from whisper_lambda.job import LIVE, Job
-from whisper_lambda.jobs import merging, steps
+from whisper_lambda.jobs import merging, places, steps
 from whisper_lambda.jobs.steps import Workshop
 from whisper_lambda.lanes import Lane
 
@@ -269,7 +269,9 @@ class DbosFanout:
                 self._leave_cancelled()
                 thorough = time.monotonic() - looked > FORGOTTEN_EVERY_S
                 self._find_forgotten(thorough=thorough)
-                looked = time.monotonic() if thorough else looked
+                if thorough:
+                    looked = time.monotonic()
+                    self._clear_expired()
             except Exception as cause:  # noqa: BLE001 - the next beat tries again
                 log.warning("a beat failed: %s", type(cause).__name__)
 
@@ -318,6 +320,14 @@ class DbosFanout:
                 if not thorough:
                     break
                 after = page[-1].id
+
+    def _clear_expired(self) -> None:
+        """Delete jobs whose time is over: their objects first, which nobody could find without the row."""
+        over = self._shop.store.expired(time.time())
+        for job in over:
+            places.remove_all(job.tenant, job.id, self._shop.objects)
+        self._shop.store.remove([job.id for job in over])
+        self.forget([job.id for job in over])
 
     def _pending(self, workers: list[str] | None = None) -> list[WorkflowStatus]:
         return DBOS.list_workflows(status="PENDING", executor_id=workers, load_input=False, load_output=False)
