@@ -129,16 +129,20 @@ class Ctranslate2Engine:
         language = self._language(chunk, options)
         return self._say(chunk, options, language, self._vocabulary.start(options, language))
 
-    def _say(self, chunk: Chunk, options: Options, language: str, start: tuple[int, ...]) -> ChunkResult:
+    def _say(
+        self, chunk: Chunk, options: Options, language: str, start: tuple[int, ...], *, half: bool = False
+    ) -> ChunkResult:
         """Decode a chunk, and its halves too where words may be missing."""
         answer = self._climb(chunk, options, start)
         whole = self._result(chunk, options, language, answer)
-        if chunk.unsure or options.temperature > 0 or not halves.suspicious(answer.hypothesis, chunk.samples):
+        if chunk.unsure or options.temperature > 0:
             return whole
-        parts = halves.halved(chunk)
-        return (
-            halves.fuller(whole, [self._say(p, options, language, start) for p in parts]) if parts else whole
+        parts = (
+            halves.halved(chunk) if halves.suspicious(answer.hypothesis, chunk.samples, half=half) else None
         )
+        if parts is None:
+            return whole
+        return halves.fuller(whole, [self._say(p, options, language, start, half=True) for p in parts])
 
     def _result(self, chunk: Chunk, options: Options, language: str, answer: _Answer) -> ChunkResult:
         """Judge what was decoded, and give it its times where they were asked for."""

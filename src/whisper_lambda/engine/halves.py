@@ -23,14 +23,21 @@ MIDDLE = 0.25  # share of the chunk on either side in which no cut falls
 FULLER = 1.1  # times as many tokens as the whole, for the halves to be believed
 
 
-def suspicious(hypothesis: Hypothesis, samples: Samples) -> bool:
-    """Tell whether some of what is said may be missing from a hypothesis."""
+def suspicious(hypothesis: Hypothesis, samples: Samples, *, half: bool = False) -> bool:
+    """Tell whether some of what is said may be missing from a hypothesis.
+
+    Args:
+        hypothesis: what the decoder made of the samples.
+        samples: of the chunk.
+        half: they are part of a chunk that was suspicious, so they are counted however short.
+    """
     if not hypothesis.tokens or len(samples) < SHORTEST_S * SAMPLE_RATE:
         return False
     if repeats(hypothesis.tokens, TWICE_TOKENS) > 1:
         return True
     sounding_s = float(np.count_nonzero(loud_frames(samples))) * LOUD_FRAME_S
-    return len(samples) >= SPARSE_FROM_S * SAMPLE_RATE and len(hypothesis.tokens) < SPARSE * sounding_s
+    counted = half or len(samples) >= SPARSE_FROM_S * SAMPLE_RATE
+    return counted and len(hypothesis.tokens) < SPARSE * sounding_s
 
 
 def halved(chunk: Chunk) -> tuple[Chunk, Chunk] | None:

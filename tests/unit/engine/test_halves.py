@@ -39,6 +39,10 @@ def test_a_short_chunk_is_not_counted() -> None:
     assert not suspicious(said(*range(15)), spoken(SPARSE_FROM_S - 1.0))
 
 
+def test_half_of_a_suspicious_chunk_is_counted_however_short() -> None:
+    assert suspicious(said(*range(15)), spoken(SPARSE_FROM_S - 1.0), half=True)
+
+
 def test_silence_asks_for_no_tokens() -> None:
     assert not suspicious(said(*range(15)), spoken(4.0, 20.0))
 
