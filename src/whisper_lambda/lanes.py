@@ -15,20 +15,24 @@ from whisper_lambda.errors import ClientGone
 class Lane:
     """One recording's place in the engine's queue. Leaving it gives up what has not begun."""
 
-    __slots__ = ("__weakref__", "_left", "_parent", "behind", "coming")
+    __slots__ = ("__weakref__", "_left", "_parent", "behind", "coming", "eager")
 
-    def __init__(self, parent: Lane | None = None, *, behind: bool = False, coming: int = 1) -> None:
+    def __init__(
+        self, parent: Lane | None = None, *, behind: bool = False, coming: int = 1, eager: bool = False
+    ) -> None:
         """Open a lane; one with a parent is left when the parent is.
 
         Args:
             parent: the lane it is part of.
             behind: whether it lets all others go first, as jobs do, which nobody waits for.
             coming: how many chunks will be asked about at once, so that the first batch waits for them.
+            eager: whether its first chunk is wanted before the rest, as by a client who reads a stream.
         """
         self.coming = coming
         self._left = False
         self._parent = parent
         self.behind: bool = behind or (parent is not None and parent.behind)
+        self.eager: bool = eager or (parent is not None and parent.eager)
 
     @property
     def left(self) -> bool:

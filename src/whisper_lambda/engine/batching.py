@@ -121,7 +121,11 @@ class Batcher(Generic[Q, A]):
         if len(self._waiting) != 1 or self._closed:
             return 0.0
         ((lane, questions),) = self._waiting.items()
-        if lane in self._served or len(questions) >= min(lane.coming, self._workers * self._largest):
+        if (
+            lane.eager
+            or lane in self._served
+            or len(questions) >= min(lane.coming, self._workers * self._largest)
+        ):
             return 0.0
         return self._gathering_until - time.monotonic()
 
@@ -139,7 +143,10 @@ class Batcher(Generic[Q, A]):
         total = sum(len(waiting) for lane, waiting in self._waiting.items() if lane in ahead)
         sharers = sharing if total <= FEW else self._workers
         rounds = -(-total // (sharers * self._largest))
-        taken = alike[: -(-total // (sharers * rounds))]
+        at_most = -(-total // (sharers * rounds))
+        if alike[0][0].eager and alike[0][0] not in self._served:
+            at_most = 1  # whoever reads a stream sees its first words when they are heard
+        taken = alike[:at_most]
         gone = {id(future) for _, (_, future) in taken}
         for lane in dict.fromkeys(lane for lane, _ in taken):  # served: behind the others
             self._served.add(lane)

@@ -144,7 +144,7 @@ class Admission:
         room = self._long if ask.size_bytes > LONG_BYTES or (ask.audio_s or 0.0) > LONG_S else self._short
         async with room.place(ask.tenant, VISIT.get().patience_s):
             turn = Turn(self, ask, asked, short=room is self._short)
-            lane, finished = Lane(lanes.current()), False
+            lane, finished = Lane(lanes.current(), eager=ask.streamed), False
             before = lanes.enter(lane)
             try:
                 yield turn

@@ -105,6 +105,16 @@ def test_recordings_share_batches_evenly(held: Held) -> None:
     ]
 
 
+def test_a_stream_gets_its_first_chunk_alone_and_the_rest_together(held: Held) -> None:
+    held.ask(Lane(), ("other", 0))
+    held.ask(Lane(Lane(eager=True)), *(("same", n) for n in range(4)))
+    for _ in range(3):
+        held.gate.release()
+    held.wait(lambda: len(held.batches) == 3)
+
+    assert held.batches[1:] == [[("same", 0)], [("same", 1), ("same", 2), ("same", 3)]]
+
+
 def test_one_recording_is_answered_in_its_order(held: Held) -> None:
     held.ask(Lane(), *[("k", n) for n in range(9)])
     held.gate.release(3)
