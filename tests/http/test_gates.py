@@ -81,7 +81,7 @@ def test_no_route_opens_without_a_live_key_that_covers_it(keyed: Guarded, http: 
     revoked = keyed.key()
     keyed.door.revoke(revoked.split("_")[1], time.time())
     expired = keyed.key(expires=time.time() + 0.01)
-    narrow = keyed.key(scopes=("jobs",))
+    narrow, other = keyed.key(scopes=("jobs",)), keyed.key(scopes=("transcribe",))
     time.sleep(0.02)
     denied = {
         "": ("missing_api_key", 401),
@@ -94,14 +94,17 @@ def test_no_route_opens_without_a_live_key_that_covers_it(keyed: Guarded, http: 
     for method, path in [
         *routes(keyed),
         ("GET", "/nothing/here"),
-        ("POST", "/"),
+        ("POST", "/v1"),
         ("GET", "/docs/../metrics/"),
     ]:
+        of_jobs = path.startswith(("/v1/jobs", "/v1/webhook_secret"))
         for text, (code, status) in denied.items():
+            text = other if text == narrow and of_jobs else text  # noqa: PLW2901
             # Through a proxy, so that metrics are not asked for from this machine.
             headers = {"Authorization": f"Bearer {text}".strip(), "X-Forwarded-For": "203.0.113.9"}
             answer = http.request(method, path, headers=headers)
-            assert (answer.status_code, error_of(answer)["code"]) == (status, code), (method, path, text)
+            assert answer.status_code == status, (method, path, text)
+            assert method == "HEAD" or error_of(answer)["code"] == code, (method, path, text)
 
 
 def test_a_live_key_opens_under_either_header(keyed: Guarded, http: httpx2.Client) -> None:
