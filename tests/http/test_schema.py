@@ -51,7 +51,7 @@ def test_no_call_is_answered_with_5xx_or_out_of_shape(
         if answer.content == b"Invalid HTTP request received.":
             return  # uvicorn's own word for a head of more than 64 KB
         assert answer.status_code < 500, answer.content
-        if answer.status_code >= 400:
+        if answer.status_code >= 400 and method != "head":  # which has no body
             assert set(json.loads(answer.content)["error"]) == ENVELOPE
         assert "x-request-id" in answer.headers
 
