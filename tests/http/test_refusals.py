@@ -102,7 +102,7 @@ def test_a_wrong_field_is_refused_before_the_recording_is_sent(address: str) -> 
             "broken_request",
         ),
         ("multipart/form-data; boundary=" + "b" * 300, b"--b", 400, "broken_request"),
-        ("application/json", b"{}", 415, "unsupported_media_type"),
+        ("application/json", b"{}", 400, "missing_field"),
         ("text/html", b"<p>", 415, "unsupported_media_type"),
         ("audio/wav", b"", 400, "empty_audio"),
         ("audio/wav", b"no audio", 400, "bad_audio"),
