@@ -83,7 +83,7 @@ def test_a_transcript_is_corrected_taken_back_heard_again_and_taken_along(
     expect(lines).to_have_count(count + 1)
     page.keyboard.press("n")
     page.get_by_label("Name").fill("Operadora")
-    page.locator("dialog").get_by_role("button", name="Name").click()
+    page.locator("dialog[open]").get_by_role("button", name="Name").click()
     page.keyboard.press("/")
     page.get_by_label("Find", exact=True).fill("BUENAS")
     expect(page.locator(".count")).to_have_text("1 found")
@@ -108,7 +108,7 @@ def _is_heard_again(page: Page) -> None:
     others = page.locator(".said").all_inner_texts()[1:]
     page.get_by_role("button", name="Hear again").click()
     page.get_by_label("Model").select_option("base")
-    page.locator("dialog").get_by_role("button", name="Hear again").click()
+    page.locator("dialog[open]").get_by_role("button", name="Hear again").click()
     expect(page.locator("#status")).to_contain_text("heard again with base", timeout=60_000)
     expect(page.locator(".said").first).not_to_contain_text("Hola: ")
     assert page.locator(".said").all_inner_texts()[-len(others) :] == others

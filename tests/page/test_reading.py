@@ -108,7 +108,7 @@ def test_hostile_words_and_names_stay_words(visit: Any) -> None:
                 assert "<img src=x" in json.loads(text)["text"]
         page.keyboard.press("n")
         page.get_by_label("Name").fill(HOSTILE)
-        page.locator("dialog").get_by_role("button", name="Name").click()
+        page.locator("dialog[open]").get_by_role("button", name="Name").click()
         expect(page.locator(".who")).to_contain_text("<img")
         for button in ("The request", "The receipt"):
             page.get_by_role("button", name=button).click()

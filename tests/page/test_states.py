@@ -96,7 +96,7 @@ def test_a_transcript_and_all_that_opens_from_it(visit: Any, slow: tuple[str, Fa
     page.keyboard.press("Escape")
     for name, key in (("keyboard", "?"), ("speaker", "n"), ("again", "r")):
         page.keyboard.press(key)
-        expect(page.locator("dialog")).to_be_visible()
+        expect(page.locator("dialog[open]")).to_be_visible()
         looked_at(page, name)
         page.keyboard.press("Escape")
     for name in ("The request", "The receipt", "Shift", "Find", "Export"):
@@ -111,7 +111,7 @@ def test_a_key_that_is_missing_and_one_that_is_wrong(visit: Any, guarded: Guarde
     visitor.allowed.add("401")
     page = visitor.open()
     visitor.drop(("interview.wav", wav(3)))
-    expect(page.locator("dialog")).to_contain_text("This server asks for a key")
+    expect(page.locator("dialog[open]")).to_contain_text("This server asks for a key")
     looked_at(page, "key")
     page.get_by_label("Key", exact=True).fill("wl-not-this-one")
     page.get_by_role("button", name="Use this key").click()
