@@ -19,18 +19,22 @@ from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.keys import key_file, new_key
 
 
+def _of_the_page(item: pytest.Item) -> bool:
+    return Path(__file__).parent in item.path.parents
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the page's tests last: while Playwright runs, no other test of this thread can start an event loop."""
+    items.sort(key=_of_the_page)
     if CHROMIUM is None:
         why = "NO CHROMIUM ON THIS MACHINE: the page is NOT tested (apt-get install chromium)"
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason=why))
+        for item in filter(_of_the_page, items):
+            item.add_marker(pytest.mark.skip(reason=why))
 
 
 expect.set_options(timeout=20_000)  # as much as a busy machine may need
 
 
-# Of the package, not the session: while Playwright runs no other test can start an event loop.
 @pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as running:
