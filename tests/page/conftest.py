@@ -24,7 +24,7 @@ def _of_the_page(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the page's tests last: while Playwright runs, no other test of this thread can start an event loop."""
+    """Put the page's tests last: while Playwright runs, no other test can start an event loop."""
     items.sort(key=_of_the_page)
     if CHROMIUM is None:
         why = "NO CHROMIUM ON THIS MACHINE: the page is NOT tested (apt-get install chromium)"
