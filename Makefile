@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test history queue-cost check test-model test-aws test-page test-sdk browser bench bench-lambda evaluate fuzz deadlines schema load lock wheels docs clean live-bench live-hour
+.PHONY: help run test history queue-cost check test-model test-aws test-page test-sdk browser bench bench-lambda evaluate fuzz deadlines schema load lock wheels docs clean live-bench live-hour test-clients
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -24,6 +24,8 @@ AWS := .venv-aws
 AWS_READY := $(AWS)/.ready-$(shell cksum requirements/aws.txt | cut -d" " -f1)
 SDK := .venv-sdk
 SDK_READY := $(SDK)/.ready-$(shell cksum requirements/sdk.txt | cut -d" " -f1)
+CLIENTS := .venv-clients
+CLIENTS_READY := $(CLIENTS)/.ready-$(shell cksum requirements/clients.txt | cut -d" " -f1)
 OPENAI := .venv-openai
 OPENAI_READY := $(OPENAI)/.ready-$(call checksum,requirements/openai.txt)
 
@@ -69,6 +71,9 @@ image-test: $(READY_TO_TEST) $(AWS_READY)  ## build the image, call it through L
 
 test-sdk: $(READY_TO_TEST) $(SDK_READY)  ## the openai SDK's own tests of audio and models, against this server
 	@$(BIN)/python tests/sdk/suite.py $(SDK)/openai $(SDK)/bin/python
+
+test-clients: $(READY_TO_TEST) $(CLIENTS_READY)  ## openai, LiveKit and Pipecat against the running server; writes docs/clients/realtime.md (2 min)
+	@PYTHONPATH=tests $(BIN)/python tests/realtime/prove.py $(CLIENTS)/bin/python docs/clients/realtime.md
 
 fuzz: $(READY_TO_TEST)  ## 20,000 broken recordings through the decoder and over HTTP (make test: 2,000)
 	@MUTANTS=20000 $(BIN)/python -m pytest -k fuzz
@@ -151,7 +156,7 @@ long: $(READY_TO_TEST)  ## memory and time of a recording of HOURS=10, with CACH
 	@$(BIN)/python tests/measure/long_recording.py --hours $(HOURS) --cache-mb $(CACHE_MB)
 
 clean:  ## remove the virtual environment and every cache here (weights stay)
-	rm -rf $(VENV) $(OPENAI) $(AWS) $(SDK) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OPENAI) $(AWS) $(SDK) $(CLIENTS) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -184,6 +189,13 @@ $(AWS_READY): | $(BIN)/python
 	@$(PYTHON) -m venv $(AWS)
 	@$(AWS)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
 		--no-deps --require-hashes -r requirements/aws.txt
+	@touch $@
+
+$(CLIENTS_READY): | $(BIN)/python
+	@echo "Installing Realtime clients into $(CLIENTS)"
+	@$(PYTHON) -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+		--require-hashes -r requirements/clients.txt
 	@touch $@
 
 # The tests come with the SDK's source distribution only; its hash is in the lock, too.

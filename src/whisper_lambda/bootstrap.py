@@ -12,8 +12,10 @@ from typing import Self
 
 from whisper_lambda import machine, pipeline, tenants, uploads
 from whisper_lambda.adapters.directory_objects import DirectoryObjects
+from whisper_lambda.adapters.dynamodb_ledger import DynamoLedger
 from whisper_lambda.adapters.s3 import S3Objects
 from whisper_lambda.adapters.s3_segments import S3Segments
+from whisper_lambda.adapters.sqlite_ledger import SqliteLedger
 from whisper_lambda.adapters.sqlite_segments import SqliteSegments
 from whisper_lambda.audio import vad
 from whisper_lambda.audio.decode import Limits, decode, decode_blocks
@@ -26,7 +28,7 @@ from whisper_lambda.economy.receipt import USUAL_MEMORY_MB
 from whisper_lambda.engine.ctranslate2 import Ctranslate2Engine
 from whisper_lambda.models.router import Router
 from whisper_lambda.models.sources import Progress, quiet
-from whisper_lambda.ports import ObjectStore, Receiver, SegmentCache
+from whisper_lambda.ports import ObjectStore, Receiver, SegmentCache, StepLedger
 from whisper_lambda.recall import NOTHING, Recall
 from whisper_lambda.types import (
     ChunkResult,
@@ -247,6 +249,11 @@ def stored_objects(settings: Settings) -> ObjectStore:
     return DirectoryObjects(
         settings.jobs_objects or settings.home / "objects", address=lambda key: f"/v1/{key}"
     )
+
+
+def step_ledger(settings: Settings) -> StepLedger:
+    """Return what knows how far live sessions in tokens have come: the table, or a file of this machine."""
+    return DynamoLedger(settings.table) if settings.table else SqliteLedger(settings.home / "live.sqlite3")
 
 
 def segments(settings: Settings) -> SqliteSegments | None:

@@ -235,6 +235,30 @@ class SegmentCache(Protocol):
         """
 
 
+class StepLedger(Protocol):
+    """Knows how far each live session that no server holds has come.
+
+    Safe to call from many threads and processes.
+
+    Sessions are any text; it is not kept in the clear. What is known of one is forgotten some time
+    after its tokens have expired.
+    """
+
+    def claim(self, session: str, step: int) -> bool:
+        """Take a step; False where it, or a later one, was taken. Of several that ask at once one gets it.
+
+        Raises:
+            StorageFailed: the ledger cannot be read or written.
+        """
+
+    def release(self, session: str, step: int) -> None:
+        """Give back a step that could not be done, if it was the last one taken.
+
+        Raises:
+            StorageFailed: as above.
+        """
+
+
 class Pieces(Protocol):
     """What can be read to its end, piece by piece: a file, or a request's body as it comes."""
 

@@ -125,6 +125,31 @@ def test_a_step_done_already_is_refused_and_the_session_goes_on(server: Guarded)
     assert words([first, second, *running]) != []
 
 
+def test_a_step_is_refused_by_every_server_once_any_has_done_it(server: Guarded, tmp_path) -> None:
+    """Two servers of one home: replayed elsewhere, or out of order, a step is refused."""
+    settings = Settings(home=server.service.settings.home, probe_every_s=3600, live_secret="shared")
+    audio = spoken(4.0)
+    with guarded(settings) as other:
+        running = steps([server.url, other.url], audio, session="elsewhere")
+        tokens_so_far = [next(running)["token"] for _ in range(3)]
+        tail = pcm(audio[:64_000])
+        replayed = {
+            (n, at.url): post(at.url, "elsewhere", tail, token=token, encoding="pcm16")
+            for n, token in enumerate(["", *tokens_so_far[:2]])
+            for at in (server, other)
+        }
+        codes = {key: answer.json()["error"]["code"] for key, answer in replayed.items()}
+
+        assert set(codes.values()) == {"live_step_replayed"}
+        assert words(list(running)) != []  # and the session goes on
+
+
+def test_where_steps_cannot_be_noted_they_are_done_all_the_same(tmp_path) -> None:
+    (tmp_path / "live.sqlite3").mkdir()
+    with guarded(Settings(home=tmp_path, probe_every_s=3600, live_secret="shared")) as server:
+        assert words(list(steps([server.url], spoken(4.0), session="unnoted"))) != []
+
+
 def test_a_token_is_its_tenants_its_sessions_and_this_houses(server: Guarded) -> None:
     audio = pcm(spoken(1.0))
     token = post(server.url, "mine", audio, encoding="pcm16", user_id="ana").json()["token"]

@@ -152,6 +152,25 @@ class Table:
             raise (Lost() if code_of(cause) in _LOST else cause) from cause
         return _row(answer["Attributes"])
 
+    def advance(self, key: Key, field: str, value: int, **fields: Any) -> None:  # noqa: ANN401
+        """Set a field of a row, made if need be, to a value above the one it has.
+
+        Raises:
+            Lost: the field has this value, or a larger one.
+        """
+        fields = {field: value, **fields}
+        try:
+            self._client().update_item(
+                TableName=self._name,
+                Key=_item(key),
+                UpdateExpression="SET " + ", ".join(f"#{n} = :{n}" for n in fields),
+                ConditionExpression=f"attribute_not_exists(#{field}) OR #{field} < :{field}",
+                ExpressionAttributeNames={f"#{n}": n for n in fields},
+                ExpressionAttributeValues=_item({f":{n}": v for n, v in fields.items()}),
+            )
+        except Exception as cause:
+            raise (Lost() if code_of(cause) in _LOST else cause) from cause
+
     def write_all(self, writes: Sequence[Row]) -> None:
         """Make these writes, all or none.
 

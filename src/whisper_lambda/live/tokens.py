@@ -22,6 +22,7 @@ from whisper_lambda.types import LiveWord, Samples
 
 PURPOSE = "live"
 VALID_S = 120.0  # a step comes within this after the one before
+KEPT_S = 3_600.0  # for so long it is known which step was the last
 _STATE_SHAPE = (2, 1, 128)
 _KEPT_WORDS = 400  # of one hypothesis: far more than a window holds
 

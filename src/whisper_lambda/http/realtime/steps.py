@@ -2,26 +2,27 @@
 
 The client sends the audio from where the last answer said, and the token it came with; the answer
 holds what is newly committed, what is tentative, and the next token. Any process that has the seal
-can do any step. A step is a function of token and audio: doing one twice changes nothing, and where
-it is noticed it is refused.
+can do any step, and each is done once: a ledger that all share says which was the last. Where the ledger
+does not work a step is done all the same: it is a function of token and audio, and twice the same words.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from io import FileIO
 from typing import Any, get_args
 
 import numpy as np
+from anyio import CancelScope, to_thread
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from whisper_lambda.audio.pcm import PcmStream, RawFormat
-from whisper_lambda.bootstrap import Service
-from whisper_lambda.errors import AudioTooLong, BadOption, LiveStepReplayed
+from whisper_lambda.bootstrap import Service, step_ledger
+from whisper_lambda.errors import AudioTooLong, BadOption, LiveStepReplayed, StorageFailed
 from whisper_lambda.http import parameters
 from whisper_lambda.http.fields import Field, blamed, boolean, choice, text, whole
 from whisper_lambda.http.gates import Gates
@@ -33,39 +34,48 @@ from whisper_lambda.live import tokens
 from whisper_lambda.live.pace import PACES, Delay
 from whisper_lambda.live.session import Committed, Event, Session, Started, State, Stopped
 from whisper_lambda.live.tokens import Progress
+from whisper_lambda.ports import StepLedger
 from whisper_lambda.types import SAMPLE_RATE, ModelChoice, Options, Samples, Timings, Transcript, Word
 
 LONGEST_TAIL_S = 60.0
 LONGEST_TOKEN = 60_000  # characters
-MOST_REMEMBERED = 10_000  # sessions whose last step this process knows
 SHORTEST_NEWS_S = 0.1  # a step decodes when there is so much new audio
 _RAW = ("pcm16", "pcmu", "pcma")
 
+log = logging.getLogger(__name__)
+
 
 class Steps:
-    """Remembers which step of a session was last done here. Belongs to the event loop."""
+    """Sees to it that each step of a session is done once, wherever it is sent."""
 
-    def __init__(self) -> None:
-        self._last: OrderedDict[tuple[str, str], int] = OrderedDict()
+    def __init__(self, ledger: StepLedger) -> None:
+        self._ledger = ledger
 
-    def claim(self, tenant: str, session: str, step: int) -> None:
+    async def claim(self, tenant: str, session: str, step: int) -> None:
         """Take a step.
 
         Raises:
-            LiveStepReplayed: it, or a later one, was done here.
+            LiveStepReplayed: it, or a later one, was done.
         """
-        done = self._last.get((tenant, session), -1)
-        if step <= done:
-            raise LiveStepReplayed(f"step {step} was done already; send the token of step {done}")
-        self._last[tenant, session] = step
-        self._last.move_to_end((tenant, session))
-        if len(self._last) > MOST_REMEMBERED:
-            self._last.popitem(last=False)
+        try:
+            taken = await to_thread.run_sync(self._ledger.claim, _name(tenant, session), step)
+        except StorageFailed:
+            log.warning("a live step could not be noted; it is done all the same", exc_info=True)
+            return
+        if not taken:
+            raise LiveStepReplayed(f"step {step} was done already; go on with the token of its answer")
 
-    def fail(self, tenant: str, session: str, step: int) -> None:
+    async def fail(self, tenant: str, session: str, step: int) -> None:
         """Give a step back that could not be done: it may be sent again."""
-        if self._last.get((tenant, session)) == step:
-            self._last[tenant, session] = step - 1
+        with CancelScope(shield=True):  # the client may be gone
+            try:
+                await to_thread.run_sync(self._ledger.release, _name(tenant, session), step)
+            except StorageFailed:
+                log.warning("a live step could not be given back", exc_info=True)
+
+
+def _name(tenant: str, session: str) -> str:
+    return f"{tenant}\0{session}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,7 @@ def table(house: House) -> list[Field]:
 def router(house: House, gates: Gates) -> APIRouter:
     """Return the route."""
     routes = APIRouter(prefix="/v1", tags=["Live"])
-    fields, steps = table(house), Steps()
+    fields, steps = table(house), Steps(step_ledger(house.service.settings))
 
     @routes.post("/live/{session}", openapi_extra=body(fields))
     async def live(request: Request, session: str) -> Response:
@@ -116,7 +126,7 @@ async def _step(
         progress = tokens.read(token, seal, now, tenant=tenant, session=session)
     recording = upload.recording
     assert recording is not None
-    steps.claim(tenant, session, progress.step)
+    await steps.claim(tenant, session, progress.step)
     done: list[Done] = []
 
     def listen(_: Tell) -> Heard:
@@ -127,7 +137,7 @@ async def _step(
     try:
         _, bill = await house.in_turn(request, upload, Wish(options=Options(), model=progress.model), listen)
     except BaseException:
-        steps.fail(tenant, session, progress.step)
+        await steps.fail(tenant, session, progress.step)
         raise
     [found] = done
     return JSONResponse(
