@@ -12,15 +12,18 @@ from pathlib import Path
 import httpx2
 import pytest
 
+import whisper_lambda.http.page.files
 from fakes import fake_service
 from serving import client, served
 from whisper_lambda.config import Settings
 from whisper_lambda.http.app import create_app
 from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.keys import key_file, new_key
-from whisper_lambda.http.page.files import page_files
+from whisper_lambda.http.page.files import page_files, sent
 
-MOST_BYTES = 150_000  # of all files together, unpacked
+MOST_BYTES = 150_000  # of all files together, unpacked, as they are written
+MOST_BYTES_SENT = 145_000  # the same, without indentation and comments
+ASSETS = Path(whisper_lambda.http.page.files.__file__).parent / "assets"
 ROOT = Path(__file__).parents[2]
 
 
@@ -89,7 +92,20 @@ def test_all_of_it_weighs_less_than_a_photograph() -> None:
     files = page_files()
     bytes_of = {name: len(f.body) for name, f in files.named.items()} | {"index.html": len(files.index.body)}
 
-    assert sum(bytes_of.values()) < MOST_BYTES, bytes_of
+    assert sum(bytes_of.values()) < MOST_BYTES_SENT, bytes_of
+    assert sum(f.stat().st_size for f in ASSETS.iterdir()) < MOST_BYTES
+
+
+def test_no_text_of_many_lines_loses_anything_when_it_is_sent() -> None:
+    """Only whole lines between code are comments: a text in backquotes has neither those nor indentation."""
+    for written in ASSETS.glob("*.js"):
+        text, inside = written.read_text(encoding="utf-8"), False
+        for line in text.splitlines():
+            assert not (inside and re.match(r"\s+\S|\s*//", line)), f"{written.name}: {line}"
+            if not line.strip().startswith("//"):
+                inside ^= line.count("`") % 2 == 1
+        assert not inside
+        assert sent(text.encode()).count(b"\n") == text.count("\n")
 
 
 def test_it_names_no_other_site() -> None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Playwright, expect
+from playwright.sync_api import Browser, Page, Playwright, Route, expect
 from test_states import looked_at
-from visiting import CHROMIUM, FLAGS, visiting
+from visiting import CHROMIUM, FLAGS, Visitor, visiting
 
 from prompts import Prompt
 from serving import voice
@@ -64,6 +64,82 @@ def test_what_is_said_is_read_along_and_kept(speaking: Browser, real_address: st
         page.reload()
         page.wait_for_selector(".sheet .line")
         assert " ".join(page.locator(".said").all_inner_texts()) == said
+
+
+def without_sockets(visitor: Visitor) -> list[str]:
+    """Let the page believe it is served by AWS Lambda; return the sockets it opens all the same."""
+
+    def told(route: Route) -> None:
+        facts = route.fetch().json()
+        route.fulfill(json={**facts, "realtime": False})
+
+    visitor.page.route("**/page/facts", told)
+    opened: list[str] = []
+    visitor.page.on("websocket", lambda socket: opened.append(socket.url))
+    return opened
+
+
+def talked(page: Page, until: str) -> str:
+    """Begin to talk, stop when the log shows what is waited for, and return what was kept."""
+    page.get_by_role("button", name="Begin").click()
+    expect(page.get_by_role("log")).to_contain_text(re.compile(until), timeout=60_000)
+    page.get_by_role("button", name="Stop and keep").click()
+    page.wait_for_selector(".sheet .line", timeout=30_000)
+    return " ".join(page.locator(".said").all_inner_texts())
+
+
+def test_without_a_socket_live_words_come_step_by_step(speaking: Browser, fake_address: str) -> None:
+    with visiting(speaking, fake_address) as visitor:
+        sockets = without_sockets(visitor)
+        steps: list[str] = []
+        visitor.page.on("request", lambda r: steps.append(r.url) if "/v1/live/" in r.url else None)
+        page = visitor.open("/#/talk")
+        words = talked(page, "w8").split()
+
+        numbers = [int(word.removeprefix("w")) for word in words]  # a garbled word would not be a number
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
+        assert len(numbers) > 6
+        assert sockets == []
+        assert len(steps) >= 2
+        assert len(set(steps)) == 1
+
+
+def test_a_step_whose_answer_is_lost_loses_no_sound(speaking: Browser, fake_address: str) -> None:
+    with visiting(speaking, fake_address) as visitor:
+        visitor.allowed |= {"gone", "409"}
+        without_sockets(visitor)
+        lost: list[str] = []
+
+        def lose(route: Route) -> None:
+            """Do the second step, and keep its answer back."""
+            lost.append(route.request.url)
+            if len(lost) == 2:
+                route.fetch()
+                route.abort("connectionreset")
+            else:
+                route.continue_()
+
+        visitor.page.route("**/v1/live/*", lose)
+        page = visitor.open("/#/talk")
+        assert "garble" not in talked(page, r"w\d+ w\d+ w\d+")
+        assert len(set(lost)) == 2  # refused as done already; another session goes on from there
+
+
+@pytest.mark.model
+@pytest.mark.long
+def test_really_heard_step_by_step(speaking: Browser, real_address: str, spanish: Prompt) -> None:
+    with visiting(speaking, real_address) as visitor:
+        sockets = without_sockets(visitor)
+        page = visitor.open("/#/talk")
+        page.get_by_role("button", name="Begin").click()
+        clock = page.locator(".talkbar .clock")
+        expect(clock).to_contain_text(re.compile(r"0:(1[6-9]|[2-5]\d)"), timeout=60_000)
+        page.get_by_role("button", name="Stop and keep").click()
+        page.wait_for_selector(".sheet .line", timeout=30_000)
+        said = " ".join(page.locator(".said").all_inner_texts())
+
+        assert error_rate([normalise(spanish.text, "es")], [normalise(said, "es")]).wer < 0.35
+        assert sockets == []
 
 
 def test_without_https_the_page_says_why_there_is_no_microphone(browser: Browser, fake_address: str) -> None:

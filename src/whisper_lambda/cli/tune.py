@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -31,6 +33,13 @@ def tune(  # one parameter a flag
     model: Annotated[
         str, typer.Option("--model", "-m", metavar="NAME", help="Tier heard with here.")
     ] = "base",
+    language: Annotated[
+        str | None, typer.Option("--language", "-l", metavar="CODE", help="Heard here; absent = detected.")
+    ] = None,
+    random_weights: Annotated[
+        bool,
+        typer.Option("--random-weights", help="Here: time without words, random numbers in the true shape."),
+    ] = False,
     memory: Annotated[str, typer.Option("--memory", metavar="MB,MB", help="Sizes to try.")] = SIZES_MB,
     runs: Annotated[int, typer.Option("--runs", metavar="N", min=1, help="Runs of each size.")] = 5,
     architecture: Annotated[str, typer.Option("--arch", metavar="NAME", help="x86_64 or arm64.")] = "x86_64",
@@ -79,7 +88,8 @@ def tune(  # one parameter a flag
         seconds = sweep_function(function, sizes, event, runs=runs, say=say)
         by_side = {function: [choosing.point(mb, s, book, architecture) for mb, s in seconds.items()]}
     else:
-        measured = _here(inputs or [], model, sizes, runs, against=against)
+        heard = _Heard(model, language, random_weights=random_weights)
+        measured = _here(inputs or [], heard, sizes, runs, against=against)
         by_side = {}
         for m in measured:
             by_side.setdefault(m.side, []).append(choosing.point(m.memory_mb, m.seconds, book, architecture))
@@ -117,27 +127,43 @@ def _sizes(text: str) -> list[int]:
     return sizes
 
 
-def _here(inputs: list[Path], model: str, sizes: list[int], runs: int, *, against: bool) -> list[Measured]:
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """With what weights, and in what language, the recordings are heard here."""
+
+    model: str
+    language: str | None
+    random_weights: bool
+
+
+def _here(inputs: list[Path], heard: _Heard, sizes: list[int], runs: int, *, against: bool) -> list[Measured]:
     from whisper_lambda.config import Settings
     from whisper_lambda.errors import BadOption
     from whisper_lambda.tools.tuning import local
 
     if not inputs:
         raise BadOption("name the recordings a run hears, or --function for one on AWS")
-    sides = {"whisper-lambda": local.ours(model)}
-    if against:
-        from whisper_lambda.tools.baselines import base_folder
+    if against and not heard.random_weights and heard.model != "base":
+        raise BadOption("faster-whisper runs on base, or on --random-weights of another shape")
+    home, audio_s = Settings.from_env().home, sum(local.duration_s(path) for path in inputs)
+    with ExitStack() as held:
+        folder: Path | None = None
+        if heard.random_weights:
+            folder = held.enter_context(local.random_model(heard.model, audio_s / len(inputs), home))
+        sides = {"whisper-lambda": local.ours(folder or heard.model)}
+        if against:
+            from whisper_lambda.tools.baselines import base_folder
 
-        sides["faster-whisper"] = local.faster_whisper(str(base_folder(Settings.from_env().home)))
-    jobs = [{"audio": str(path)} for path in inputs]
-    return local.sweep(
-        sides,
-        sizes,
-        jobs,
-        audio_s=sum(local.duration_s(path) for path in inputs),
-        rounds=runs,
-        on_run=lambda side, size, seconds: say(f"{side}, {size} MB: {seconds:.2f} s"),
-    )
+            sides["faster-whisper"] = local.faster_whisper(str(folder or base_folder(home)))
+        spoken = {"language": heard.language} if heard.language else {}
+        return local.sweep(
+            sides,
+            sizes,
+            [{"audio": str(path), **spoken} for path in inputs],
+            audio_s=audio_s,
+            rounds=runs,
+            on_run=lambda side, size, seconds: say(f"{side}, {size} MB: {seconds:.2f} s"),
+        )
 
 
 def _print(side: str, points: list[Point], chosen: Point | None) -> None:

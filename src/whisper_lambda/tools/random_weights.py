@@ -16,6 +16,11 @@ import numpy as np
 from whisper_lambda.tools.extras import needed
 
 SPREAD = 0.02  # standard deviation; small enough that no layer overflows fp16
+_LOUD = 1500.0  # a position's own vector, in embeddings: far above what all layers add to it
+_SURE = 20.0  # logit of the token called for; the others' have a deviation of SPREAD times that
+_ENGLISH, _END, _FIRST_TIME = 50_259, 50_257, 50_364  # tokens of the multilingual vocabulary
+_PROMPT = 4  # start, language, task, no timestamps
+_PLAIN_TEXT = (1_000, 40_000)  # tokens that are words and parts of words
 _ENCODER_POSITIONS, _DECODER_POSITIONS = 1500, 448
 
 
@@ -41,7 +46,7 @@ SHAPES = {
 }
 
 
-def write_random_model(folder: Path, shape: Shape, like: Path, *, seed: int = 0) -> None:
+def write_random_model(folder: Path, shape: Shape, like: Path, *, seed: int = 0, says: int = 0) -> None:
     """Write an fp16 model folder of that shape, with the tokenizer of another one.
 
     Args:
@@ -50,9 +55,13 @@ def write_random_model(folder: Path, shape: Shape, like: Path, *, seed: int = 0)
         like: a model folder with the same vocabulary; config.json, tokenizer.json and
             vocabulary.* are copied from it.
         seed: the same seed gives the same bytes.
+        says: of whatever it hears, so many tokens, sure of each: what a program decodes then takes as
+            long as real words would, with nothing to doubt. 0 = whatever comes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     spec = random_spec(shape, seed=seed)
+    if says:
+        _say(spec, says, seed)
     spec.register_vocabulary([str(n) for n in range(shape.vocabulary)])  # only counted: `like` has the words
     spec.validate()
     spec.optimize()  # ties the projection to the embeddings, as in every Whisper
@@ -101,6 +110,22 @@ def random_spec(shape: Shape, *, seed: int = 0) -> Any:  # noqa: ANN401 - ctrans
             fill(layer.ffn.linear_0, 4 * width, width)
             fill(layer.ffn.linear_1, width, 4 * width)
     return spec
+
+
+def _say(spec: Any, tokens: int, seed: int) -> None:  # noqa: ANN401
+    """Let each place of the decoder's context call for a token of its own, and then for the end.
+
+    The projection is the embeddings, so a place whose vector is a token's embedding, only louder than
+    anything the layers add, makes that token the likeliest after it.
+    """
+    words = np.random.default_rng(seed + 1).choice(np.arange(*_PLAIN_TEXT), tokens, replace=False)
+    called = np.full(_DECODER_POSITIONS, _END)
+    called[:_PROMPT] = (_ENGLISH, _END, _FIRST_TIME, words[0])
+    called[_PROMPT : _PROMPT + tokens - 1] = words[1:]
+    embeddings = spec.decoder.embeddings.weight.astype(np.float32)
+    spec.decoder.position_encodings.encodings = (embeddings[called] * _LOUD).astype(np.float16)
+    sure = _SURE / (SPREAD * embeddings.shape[1])  # the likeliest logit is the vector's length, normalised
+    spec.decoder.layer_norm.gamma = (spec.decoder.layer_norm.gamma * sure).astype(np.float16)
 
 
 def _normal(random: np.random.Generator, dims: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.float16]]:

@@ -1,9 +1,14 @@
-"""The page's own files, read once: their bytes, their types, and one name for all of them together."""
+"""The page's own files, read once: their bytes, their types, and one name for all of them together.
+
+They are sent as they are written, line by line, without what only their readers need: indentation,
+and lines that are nothing but a comment.
+"""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +17,9 @@ from types import MappingProxyType
 
 INDEX = "index.html"
 VERSION_MARK = b"{version}"  # stands in index.html where the files' common name goes
+_FOR_READERS = re.compile(
+    rb"^[ \t]+|^[ \t]*//.*$", re.MULTILINE
+)  # a test holds texts of many lines to neither
 TYPES: Mapping[str, str] = MappingProxyType(
     {
         "html": "text/html; charset=utf-8",
@@ -49,7 +57,7 @@ def page_files() -> PageFiles:
     them may be kept for ever by whoever fetched it, and a new release is never mixed with an old one.
     """
     folder = resources.files("whisper_lambda.http.page") / "assets"
-    found = {f.name: f.read_bytes() for f in folder.iterdir() if f.name.rpartition(".")[2] in TYPES}
+    found = {f.name: sent(f.read_bytes()) for f in folder.iterdir() if f.name.rpartition(".")[2] in TYPES}
     digest = hashlib.sha256()
     for name in sorted(found):
         digest.update(name.encode() + b"\0" + found[name])
@@ -60,6 +68,11 @@ def page_files() -> PageFiles:
         _file(INDEX, index),
         MappingProxyType({name: _file(name, body) for name, body in found.items()}),
     )
+
+
+def sent(written: bytes) -> bytes:
+    """Return a file without indentation and comments; a line stays the line it was."""
+    return _FOR_READERS.sub(b"", written)
 
 
 def _file(name: str, body: bytes) -> PageFile:

@@ -47,6 +47,7 @@ HEADERS: Mapping[str, str] = MappingProxyType(
         "Permissions-Policy": "microphone=(self), screen-wake-lock=(self), camera=(), geolocation=()",
     }
 )
+LAMBDA_REQUEST_MB = 4.5  # an event has 6 MB, of which base64 leaves three quarters
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_EACH_TIME = "no-cache"
 
@@ -95,7 +96,9 @@ def _facts(house: House, paths: frozenset[str]) -> dict[str, object]:
         "version": whisper_lambda.__version__,
         "model": settings.model,
         "models": [tier.name for tier in catalogue.TIERS],
-        "max_upload_mb": settings.max_upload_mb,
+        "max_upload_mb": min(settings.max_upload_mb, LAMBDA_REQUEST_MB)
+        if settings.lambda_memory_mb
+        else settings.max_upload_mb,
         "max_audio_s": settings.max_audio_s,
         "jobs": "/v1/jobs" in paths,
         "uploads": "/v1/uploads" in paths,

@@ -7,17 +7,23 @@ far as its processors are like ours.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from whisper_lambda.audio.decode import Limits, decode_blocks
 from whisper_lambda.audio.sandbox import DecoderPool
+from whisper_lambda.errors import BadOption
+from whisper_lambda.tools.baselines import base_folder
 from whisper_lambda.tools.contest import Side
+from whisper_lambda.tools.random_weights import SHAPES, write_random_model
 from whisper_lambda.tools.tuning.quota import held_to, threads
 from whisper_lambda.types import SAMPLE_RATE
+
+TOKENS_A_SECOND = 4.0  # fluent speech in our sets gives 3 to 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +38,18 @@ class Measured:
     audio_s: float  # of one run
 
 
-def ours(model: str) -> Callable[[int], list[str]]:
-    """Return our side's command for a size, with as many threads as that is worth."""
+def ours(model: str | Path) -> Callable[[int], list[str]]:
+    """Return our side's command for a size, with as many threads as that is worth.
+
+    Args:
+        model: a tier, or a model's folder; what is made of that is written beside it.
+    """
+    own: tuple[str, ...] = ()
+    if isinstance(model, Path):
+        own = tuple(f"WHISPER_LAMBDA_{name}={model.parent}" for name in ("HOME", "MODEL_DIR"))
+        model = model.name
     return lambda memory_mb: [
-        *("env", f"WHISPER_LAMBDA_THREADS={threads(memory_mb)}"),
+        *("env", f"WHISPER_LAMBDA_THREADS={threads(memory_mb)}", *own),
         *(sys.executable, "-m", "whisper_lambda.tools.sides.run_ours", model),
     ]
 
@@ -44,6 +58,23 @@ def faster_whisper(folder: str) -> Callable[[int], list[str]]:
     """Return faster-whisper's command for a size, likewise."""
     program = "whisper_lambda.tools.sides.run_faster_whisper"
     return lambda memory_mb: [sys.executable, "-m", program, folder, str(threads(memory_mb))]
+
+
+@contextmanager
+def random_model(tier: str, audio_s: float, home: Path) -> Iterator[Path]:
+    """Write a model of a tier's true shape that says as much as somebody speaking for so long.
+
+    Raises:
+        BadOption: the tier's shape is not known.
+        ModelUnavailable: the packages that carry base, and with it the tokenizer, are not installed.
+    """
+    if tier not in SHAPES:
+        raise BadOption(f"no shape is known of {tier!r}; of {', '.join(SHAPES)}")
+    with tempfile.TemporaryDirectory(prefix="whisper-lambda-tune-") as folder:
+        says = max(1, round(audio_s * TOKENS_A_SECOND))
+        made = Path(folder) / f"random-{tier}"
+        write_random_model(made, SHAPES[tier], base_folder(home), says=says)
+        yield made
 
 
 def sweep(

@@ -11,10 +11,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import ctranslate2
+import numpy as np
 import pytest
 
 from whisper_lambda.economy.prices import price_book
 from whisper_lambda.errors import BadOption, BoundTooTight, RemoteFailed
+from whisper_lambda.tools.random_weights import Shape, write_random_model
 from whisper_lambda.tools.tuning import choosing, local, on_lambda, quota
 from whisper_lambda.tools.tuning.choosing import Point
 from whisper_lambda.tools.tuning.template import set_memory
@@ -89,6 +92,24 @@ def test_the_local_sweep_finds_a_known_optimum(tmp_path: Path) -> None:
     assert choosing.best(points, "cost").memory_mb == 1769
     assert choosing.best(points, "speed").memory_mb == 3538
     assert choosing.best(points, "balanced").memory_mb == 1769
+
+
+def test_random_weights_say_so_many_tokens_surely_and_then_end(tmp_path: Path) -> None:
+    """What makes them a stand-in for time: no loop, no doubt, and as many steps as words would take."""
+    (tmp_path / "like").mkdir()
+    (tmp_path / "like" / "config.json").write_text(
+        '{"lang_ids": [50259], "suppress_ids": [], "suppress_ids_begin": []}'
+    )
+    names = {50_257: "<|endoftext|>", 50_258: "<|startoftranscript|>", 50_363: "<|notimestamps|>"}
+    (tmp_path / "like" / "vocabulary.txt").write_text("".join(f"{names.get(n, n)}\n" for n in range(51_865)))
+    write_random_model(tmp_path / "m", Shape(64, 1, 1, 2), tmp_path / "like", says=17)
+    model = ctranslate2.models.Whisper(str(tmp_path / "m"), compute_type="int8")
+    heard = ctranslate2.StorageView.from_array(np.zeros((1, 80, 3000), np.float32))
+
+    for beam in (1, 5):
+        [said] = model.generate(heard, [[50258, 50259, 50359, 50363]], beam_size=beam, return_scores=True)
+        assert len(set(said.sequences_ids[0])) == 17
+        assert said.scores[0] > -0.5
 
 
 SPIN = """

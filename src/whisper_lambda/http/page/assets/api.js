@@ -1,5 +1,6 @@
-// The one way to the server. Failures are ApiErrors with the server's own code; "offline" is ours.
+// The one way to the server. ApiErrors have the server's code; "offline" is ours.
 
+import { sleep } from './dom.js';
 import { key } from './key.js';
 import { t } from './words.js';
 
@@ -43,7 +44,7 @@ export async function call(path, { method = 'GET', body, json, signal, headers }
 
 export const callJson = async (path, options) => (await call(path, options)).json();
 
-// Cut a growing text into server-sent events; calls back with the parsed data of each.
+// A growing text -> the data of its server-sent events.
 export function eventReader(tell) {
 	let rest = '';
 	return (piece) => {
@@ -56,7 +57,6 @@ export function eventReader(tell) {
 	};
 }
 
-// Send a form or bytes, telling of what is sent and of every event of the answer.
 // XMLHttpRequest, because fetch does not tell how much of a body is sent.
 export function send(path, body, { method = 'POST', headers = {}, onSent, onEvent, signal } = {}) {
 	return new Promise((resolve, reject) => {
@@ -90,7 +90,6 @@ export function send(path, body, { method = 'POST', headers = {}, onSent, onEven
 	});
 }
 
-// Follow a stream of events until it ends; resolves then.
 export async function follow(path, onEvent, { signal } = {}) {
 	const answer = await call(path, { signal, headers: { Accept: 'text/event-stream' } });
 	const feed = eventReader(onEvent);
@@ -109,15 +108,15 @@ export async function follow(path, onEvent, { signal } = {}) {
 
 let known = {};
 export const facts = () => known;
+export const talks = () => known.realtime || known.live;
 export async function learnFacts() {
 	known = await callJson('page/facts');
 	return known;
 }
 
-// Resolves when the server answers again.
 export async function serverBack() {
 	for (let waitMs = 1000; ; waitMs = Math.min(10_000, waitMs * 1.5)) {
-		await new Promise((go) => setTimeout(go, waitMs));
+		await sleep(waitMs);
 		try {
 			await call('health/live');
 			return;

@@ -2,9 +2,13 @@
 
 import { t } from './words.js';
 
-export function h(tag, props = {}, ...children) {
+// h('p.small', { dir: 'auto' }, child, ...); the properties may be left out.
+export function h(kind, props, ...children) {
+	const [tag, ...classes] = kind.split('.');
 	const node = document.createElement(tag);
-	for (const [name, value] of Object.entries(props)) {
+	if (classes.length) node.className = classes.join(' ');
+	if (props?.constructor !== Object) children.unshift(props);
+	else for (const [name, value] of Object.entries(props)) {
 		if (value === undefined || value === null || value === false) continue;
 		if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
 		else if (name in node && !['list', 'form', 'role'].includes(name)) node[name] = value;
@@ -15,7 +19,7 @@ export function h(tag, props = {}, ...children) {
 }
 
 // What others named: kept apart from the direction of the text around it.
-export const bdi = (text) => h('bdi', {}, shortened(text));
+export const bdi = (text) => h('bdi', shortened(text));
 
 export const shortened = (text, most = 160) =>
 	text.length <= most ? text : `${text.slice(0, most - 20)}…${text.slice(-18)}`;
@@ -41,8 +45,10 @@ export async function inPieces(items, work, { signal, budgetMs = 8 } = {}) {
 	return true;
 }
 
+export const sleep = (ms) => new Promise((go) => setTimeout(go, ms));
+
 export const breath = () =>
-	globalThis.scheduler?.yield ? scheduler.yield() : new Promise((go) => setTimeout(go, 0));
+	globalThis.scheduler?.yield ? scheduler.yield() : sleep(0);
 
 export function download(name, type, parts) {
 	const address = URL.createObjectURL(new Blob([parts].flat(), { type }));
@@ -59,7 +65,7 @@ export function dialog(title, build, { wide = false, verbs = () => [] } = {}) {
 		const box = h('dialog', { 'aria-labelledby': 'asked', className: wide ? 'wide' : '' });
 		const close = (value = '') => box.close(value);
 		box.append(h('h2', { id: 'asked' }, title), ...[build(close)].flat(Infinity).filter(Boolean),
-			h('p', { className: 'acts' }, verbs(close), h('button', { onclick: () => close() }, t('Close'))));
+			h('p.acts', verbs(close), h('button', { onclick: () => close() }, t('Close'))));
 		box.addEventListener('click', (e) => e.target === box && close());
 		box.addEventListener('close', () => {
 			box.remove();
@@ -73,11 +79,10 @@ export function dialog(title, build, { wide = false, verbs = () => [] } = {}) {
 // A dialog that asks: resolves to whether its verb was chosen.
 export async function ask(title, verb, ...children) {
 	const form = (close) => h('form', { id: 'asking', onsubmit: (e) => { e.preventDefault(); close('yes'); } }, ...children);
-	return (await dialog(title, form, { verbs: () => h('button', { className: 'main', form: 'asking' }, verb) })) === 'yes';
+	return (await dialog(title, form, { verbs: () => h('button.main', { form: 'asking' }, verb) })) === 'yes';
 }
 
 let saying;
-// One sentence for everybody, read out once.
 export function say(text, { alert = false } = {}) {
 	const place = $(alert ? '#alarm' : '#status');
 	clearTimeout(saying);

@@ -1,4 +1,4 @@
-// A transcript as it was corrected -> files. Every format escapes what would break it.
+// A transcript -> files. Every format escapes what would break it.
 
 import { lineText } from './transcript.js';
 
@@ -50,7 +50,6 @@ export function cues(lines) {
 	return out;
 }
 
-// Two rows of about the same length.
 function rows(text) {
 	if (text.length <= WIDTH) return text;
 	const gaps = [...text.matchAll(/\s/g)].map((m) => m.index);
@@ -82,12 +81,12 @@ export function vtt(doc) {
 
 export function json(doc) {
 	const words = (l) => l.words.map(([word, start, end, probability]) => ({ word, start, end, probability }));
-	return `${JSON.stringify({
+	return JSON.stringify({
 		task: doc.task, language: doc.language, duration: doc.duration, name: doc.name, model: doc.model,
 		text: doc.lines.map(lineText).join(' '),
 		segments: doc.lines.map((l, id) => ({ id, start: l.start, end: l.end, text: lineText(l), ...(l.who && { speaker: l.who }), words: words(l) })),
 		dropped: doc.dropped,
-	}, null, 1)}\n`;
+	}, null, 1) + '\n';
 }
 
 export function tsv(doc) {
@@ -104,7 +103,7 @@ export function ass(doc) {
 	const at = (s) => `${Math.floor(s / 3600)}:${pad(Math.floor(s / 60) % 60)}:${pad(Math.floor(s % 60))}.${pad(Math.floor((s * 100) % 100))}`;
 	const safe = (text) => text.replaceAll('\\', '⧵').replaceAll('{', '(').replaceAll('}', ')');
 	const sung = (c) => c.words.map(([w, s, e], i) => `{\\k${Math.max(0, Math.round(((c.words[i + 1]?.[1] ?? e) - s) * 100))}}${safe(i ? w : w.trimStart())}`).join('');
-	const head = '[Script Info]\nScriptType: v4.00+\nPlayResX: 1280\nPlayResY: 720\n\n[V4+ Styles]\nFormat: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding\nStyle: Default,Arial,48,&H00FFFFFF,&H0000A5FF,&H00000000,&H64000000,0,0,0,0,100,100,0,0,1,2,1,2,40,40,40,1\n\n[Events]\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n';
+	const head = '[Script Info]\nScriptType: v4.00+\nPlayResX: 1280\nPlayResY: 720\n\n[V4+ Styles]\nFormat: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV\nStyle: Default,Arial,48,&H00FFFFFF,&H0000A5FF,&H00000000,&H64000000,1,2,1,2,40,40,40\n\n[Events]\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n';
 	return head + cues(doc.lines).map((c) => `Dialogue: 0,${at(c.start)},${at(c.end)},Default,${safe(oneLine(c.who)).replaceAll(',', ';')},0,0,0,,${sung(c)}\n`).join('');
 }
 

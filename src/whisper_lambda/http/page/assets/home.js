@@ -1,6 +1,6 @@
 // The first sheet: put recordings in, see what becomes of them, find what was written before.
 
-import { facts } from './api.js';
+import { talks } from './api.js';
 import { ask, bdi, fill, h, say, shortened } from './dom.js';
 import { canRecord, Recording } from './recording.js';
 import { sentence } from './options.js';
@@ -14,8 +14,8 @@ export class Home {
 
 	constructor() {
 		this.lasting = new AbortController();
-		this.list = h('ul', { className: 'contents queue', 'aria-label': t('Being written') });
-		this.history = h('ul', { className: 'contents', 'aria-label': t('Written') });
+		this.list = h('ul.contents.queue', { 'aria-label': t('Being written') });
+		this.history = h('ul.contents', { 'aria-label': t('Written') });
 		this.node = this.#build();
 		queue.addEventListener('change', (e) => this.#changed(e.detail), { signal: this.lasting.signal });
 		queued().forEach((item) => this.#changed(item));
@@ -30,22 +30,22 @@ export class Home {
 	}
 
 	#build() {
-		const pick = h('input', { type: 'file', id: 'pick', multiple: true, accept: 'audio/*,video/*,.opus,.amr,.mka,.mkv', className: 'unseen', onchange: () => {
+		const pick = h('input.unseen', { type: 'file', id: 'pick', multiple: true, accept: 'audio/*,video/*,.opus,.amr,.mka,.mkv', onchange: () => {
 			addFiles(pick.files);
 			pick.value = '';
 		} });
 		this.record = h('button', { onclick: () => this.#record() }, t('record'));
-		const ways = { pick: h('label', { htmlFor: 'pick', className: 'link' }, t('choose some')), record: this.record, talk: h('a', { href: '#/talk' }, t('talk and read along')) };
-		const words = (facts().realtime ? t('or {pick}, {record}, or {talk}.') : t('or {pick}, or {record}.')).split(/\{(\w+)\}/);
+		const ways = { pick: h('label.link', { for: 'pick' }, t('choose some')), record: this.record, talk: h('a', { href: '#/talk' }, t('talk and read along')) };
+		const words = (talks() ? t('or {pick}, {record}, or {talk}.') : t('or {pick}, or {record}.')).split(/\{(\w+)\}/);
 		this.query = h('input', { id: 'query', type: 'search', autocomplete: 'off', oninput: () => this.#find(this.query.value) });
-		this.past = h('section', { className: 'past', 'aria-labelledby': 'past' },
-			h('div', { className: 'pastline' }, h('h2', { id: 'past' }, t('Written')), h('label', { htmlFor: 'query', className: 'unseen' }, t('Find in all transcripts')), this.query),
+		this.past = h('section.past', { 'aria-labelledby': 'past' },
+			h('div.pastline', h('h2', { id: 'past' }, t('Written')), h('label.unseen', { for: 'query' }, t('Find in all transcripts')), this.query),
 			this.history);
 		this.query.placeholder = t('Find in all transcripts');
-		return h('div', { className: 'home' },
-			h('section', { className: 'in' },
+		return h('div.home',
+			h('section.in',
 				h('h1', { tabIndex: -1 }, t('Drop recordings here')),
-				h('p', { className: 'ways-in' }, pick, words.map((w, i) => (i % 2 ? ways[w] : w))),
+				h('p.ways-in', pick, words.map((w, i) => (i % 2 ? ways[w] : w))),
 				sentence()),
 			this.list, this.past);
 	}
@@ -67,12 +67,12 @@ export class Home {
 	}
 
 	#row(item) {
-		const name = h('span', { className: 'name' }, bdi(item.name));
-		const state = h('span', { className: 'state' });
+		const name = h('span.name', bdi(item.name));
+		const state = h('span.state');
 		const bar = h('progress', { max: 1, 'aria-label': t('Progress of {name}', { name: shortened(item.name, 60) }) });
-		const acts = h('span', { className: 'acts' });
-		const preview = h('p', { className: 'preview', dir: 'auto' });
-		const row = h('li', { 'data-state': item.state }, h('div', { className: 'entry' }, name, h('span', { className: 'dots' }), state), bar, preview, acts);
+		const acts = h('span.acts');
+		const preview = h('p.preview', { dir: 'auto' });
+		const row = h('li', { 'data-state': item.state }, h('div.entry', name, h('span.dots'), state), bar, preview, acts);
 		let shown = '';
 		const update = () => {
 			row.dataset.state = item.state;
@@ -94,7 +94,7 @@ export class Home {
 
 	#acts(item) {
 		const button = (text, work) => h('button', { onclick: work, 'aria-label': `${text}: ${shortened(item.name, 60)}` }, text);
-		if (item.state === 'done') return h('a', { href: `#/t/${item.doc}`, className: 'main', 'aria-label': `${t('Read')}: ${shortened(item.name, 60)}` }, t('Read'));
+		if (item.state === 'done') return h('a.main', { href: `#/t/${item.doc}`, 'aria-label': `${t('Read')}: ${shortened(item.name, 60)}` }, t('Read'));
 		return [
 			item.state === 'failed' && button(t('Try again'), () => retry(item)),
 			item.state === 'key' && button(t('Give a key'), () => askForKey()),
@@ -105,18 +105,18 @@ export class Home {
 	async #find(query) {
 		const cards = await search(query).catch(() => []);
 		this.past.hidden = !cards.length && !query;
-		fill(this.history, cards.slice(0, 200).map((card) => h('li', {},
-			h('a', { href: `#/t/${card.id}`, className: 'entry' }, h('span', { className: 'name' }, bdi(card.name)), h('span', { className: 'dots' }),
-				h('span', { className: 'state' }, clock(card.duration))),
-			h('p', { className: 'preview' }, h('span', { dir: 'auto' }, card.excerpt)),
-			h('span', { className: 'acts' }, h('span', { className: 'small' }, [languageName(card.language), when(card.created)].filter(Boolean).join(', ')),
+		fill(this.history, cards.slice(0, 200).map((card) => h('li',
+			h('a.entry', { href: `#/t/${card.id}` }, h('span.name', bdi(card.name)), h('span.dots'),
+				h('span.state', clock(card.duration))),
+			h('p.preview', h('span', { dir: 'auto' }, card.excerpt)),
+			h('span.acts', h('span.small', [languageName(card.language), when(card.created)].filter(Boolean).join(', ')),
 				h('button', { 'aria-label': `${t('Forget')}: ${shortened(card.name, 60)}`, onclick: () => this.#forget(card) }, t('Forget'))))));
-		if (query && !cards.length) this.history.append(h('li', { className: 'empty' }, t('Nothing written here has these words.')));
+		if (query && !cards.length) this.history.append(h('li.empty', t('Nothing written here has these words.')));
 	}
 
 	async #forget(card) {
-		const sure = await ask(t('Forget this transcript?'), t('Forget'), h('p', {}, bdi(card.name)),
-			h('p', {}, t('It goes from this browser, recordings too. What you exported stays.')));
+		const sure = await ask(t('Forget this transcript?'), t('Forget'), h('p', bdi(card.name)),
+			h('p', t('It goes from this browser, recordings too. What you exported stays.')));
 		if (!sure) return;
 		await forget(card.id);
 		this.#find(this.query.value);
@@ -148,7 +148,6 @@ export function addFiles(files) {
 	if (!['', '#/'].includes(location.hash)) location.hash = '#/';
 }
 
-// Dropped or pasted anywhere on the page.
 export function takeDrops() {
 	const carries = (e) => [...(e.dataTransfer?.types ?? [])].includes('Files');
 	let depth = 0;

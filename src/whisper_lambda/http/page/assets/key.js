@@ -18,15 +18,15 @@ export function forgetKey() {
 	localStorage.removeItem(NAME);
 }
 
-// Ask for a key, once for all who need one at the moment. Resolves to whether one was given.
+// Once for all who need one at the moment; whether one was given.
 export function askForKey(reason = '') {
 	const field = h('input', { type: 'password', id: 'key', autocomplete: 'off', spellcheck: false, required: true, value: key(), 'aria-describedby': 'key-why' });
 	const always = h('input', { type: 'checkbox', checked: Boolean(localStorage.getItem(NAME)) });
 	asking ??= ask(t('API key'), t('Use this key'),
 		h('p', { id: 'key-why', className: reason ? 'wrong' : '' },
 			reason || t('This server asks for a key. Whoever runs it makes one with “whisper-lambda keys add”.')),
-		h('label', { htmlFor: 'key' }, t('Key')), field,
-		h('label', { className: 'check' }, always, t('Remember it on this device')),
+		h('label', { for: 'key' }, t('Key')), field,
+		h('label.check', always, t('Remember it on this device')),
 		key() && h('button', { type: 'button', onclick: (e) => { forgetKey(); field.value = ''; e.target.remove(); } }, t('Forget it')),
 	).then((given) => {
 		asking = null;

@@ -1,5 +1,3 @@
-// The keyboard sheet, and whether single keys mean anything.
-
 import { dialog, h } from './dom.js';
 import { t } from './words.js';
 
@@ -14,9 +12,9 @@ const SHEET = () => [
 
 export function keySheet() {
 	return dialog(t('Keyboard'), () => [
-		h('div', { className: 'sheetkeys' }, SHEET().map(([title, rows]) => h('section', {}, h('h3', {}, title),
-			h('dl', {}, rows.map(([key, what]) => [h('dt', {}, h('kbd', {}, key)), h('dd', {}, what)]))))),
-		h('label', { className: 'check' }, h('input', {
+		h('div.sheetkeys', SHEET().map(([title, rows]) => h('section', h('h3', title),
+			h('dl', rows.map(([key, what]) => [h('dt', h('kbd', key)), h('dd', what)]))))),
+		h('label.check', h('input', {
 			type: 'checkbox', checked: singleKeys(), onchange: (e) => localStorage.setItem('single-keys', e.target.checked ? 'on' : 'off'),
 		}), t('Single keys work, not only those with Ctrl')),
 	], { wide: true });

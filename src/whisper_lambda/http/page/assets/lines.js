@@ -24,7 +24,7 @@ export class Lines {
 
 	constructor(doc) {
 		this.doc = doc;
-		this.list = h('ol', { className: 'lines', 'aria-label': t('Transcript') });
+		this.list = h('ol.lines', { 'aria-label': t('Transcript') });
 		this.eye = new IntersectionObserver((entries) => this.#looked(entries), { rootMargin: '50% 0px' });
 		for (const set of Object.values(paint)) set.clear();
 	}
@@ -32,7 +32,7 @@ export class Lines {
 	node(id) { return this.#nodes.get(id); }
 	text(id) { return this.#nodes.get(id)?.querySelector('.said'); }
 
-	// Show the lines, and between them what was left out; the first time in pieces.
+	// Lines, and between them what was left out; the first time in pieces.
 	async show(lines, signal) {
 		const wanted = this.#sequence(lines);
 		const first = !this.#nodes.size;
@@ -87,17 +87,17 @@ export class Lines {
 	}
 
 	#left(node, { start, end, reason }) {
-		fill(node, h('button', { className: 'at', tabIndex: -1, 'data-from': start, 'data-until': end }, clock(start)),
-			h('p', {}, t('{n} s left out: {why}', { n: Math.round((end - start) * 10) / 10, why: REASONS()[reason] ?? reason })));
+		fill(node, h('button.at', { tabIndex: -1, 'data-from': start, 'data-until': end }, clock(start)),
+			h('p', t('{n} s left out: {why}', { n: Math.round((end - start) * 10) / 10, why: REASONS()[reason] ?? reason })));
 	}
 
 	#write(node, line) {
 		const at = node.querySelector('.at');
 		const said = node.querySelector('.said');
 		if (!at) {
-			fill(node, h('button', { className: 'at', tabIndex: -1 }, clock(line.start)),
-				h('div', { className: 'body' }, line.who ? this.#who(line) : null,
-					h('p', { className: 'said', dir: 'auto', lang: this.doc.language }, lineText(line))));
+			fill(node, h('button.at', { tabIndex: -1 }, clock(line.start)),
+				h('div.body', line.who ? this.#who(line) : null,
+					h('p.said', { dir: 'auto', lang: this.doc.language }, lineText(line))));
 			return;
 		}
 		at.textContent = clock(line.start);
@@ -109,7 +109,7 @@ export class Lines {
 	}
 
 	#who(line) {
-		return h('button', { className: 'who', tabIndex: -1, dir: 'auto' }, line.who);
+		return h('button.who', { tabIndex: -1, dir: 'auto' }, line.who);
 	}
 
 	#looked(entries) {

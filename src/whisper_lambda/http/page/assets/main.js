@@ -1,6 +1,6 @@
 // Starts the page: which sheet is shown, what every sheet shares.
 
-import { call, facts, learnFacts, serverBack } from './api.js';
+import { call, facts, learnFacts, serverBack, talks } from './api.js';
 import { $, ask, fill, h, say } from './dom.js';
 import { Home, takeDrops } from './home.js';
 import { askForKey } from './key.js';
@@ -39,8 +39,8 @@ async function read(id) {
 	return doc ? new Reader(doc) : null;
 }
 
-const lost = () => h('section', { className: 'in' }, h('h1', { tabIndex: -1 }, t('This transcript is not in this browser')),
-	h('p', {}, t('Transcripts are kept where they were made.'), ' ', h('a', { href: '#/' }, t('To the others'))));
+const lost = () => h('section.in', h('h1', { tabIndex: -1 }, t('This transcript is not in this browser')),
+	h('p', t('Transcripts are kept where they were made.'), ' ', h('a', { href: '#/' }, t('To the others'))));
 
 // A link to a job: shown in the queue, opened when it is written.
 async function awaitJob(job) {
@@ -57,14 +57,14 @@ async function awaitJob(job) {
 function frame() {
 	const scheme = localStorage.getItem('scheme') ?? '';
 	if (scheme) document.documentElement.dataset.scheme = scheme;
-	fill($('nav'), h('a', { href: '#/' }, t('Recordings')), facts().realtime && h('a', { href: '#/talk' }, t('Talk')));
+	fill($('nav'), h('a', { href: '#/' }, t('Recordings')), talks() && h('a', { href: '#/talk' }, t('Talk')));
 	$('nav').setAttribute('aria-label', t('Sheets'));
 	$('#skip').textContent = t('To the content');
-	const choose = (label, id, choices, value, changed) => h('label', {}, h('span', { className: 'unseen' }, label),
+	const choose = (label, id, choices, value, changed) => h('label', h('span.unseen', label),
 		h('select', { id, onchange: (e) => changed(e.target.value) }, choices.map(([v, text]) => h('option', { value: v, selected: v === value, lang: id === 'tongue' ? v : undefined }, text))));
 	fill($('footer'),
-		h('p', {}, t('What you add goes to {host} and nowhere else. Transcripts and recordings are kept in this browser.', { host: location.host })),
-		h('p', { className: 'acts' },
+		h('p', t('What you add goes to {host} and nowhere else. Transcripts and recordings are kept in this browser.', { host: location.host })),
+		h('p.acts',
 			h('button', { onclick: () => askForKey() }, t('Key')), h('button', { onclick: () => keySheet() }, t('Keyboard')),
 			h('a', { href: 'docs' }, 'API'), h('button', { onclick: forgetEverything }, t('Forget everything')),
 			choose(t('Language of this page'), 'tongue', Object.entries(languages), language(), (v) => { speak(v); frame(); route(); }),
@@ -74,14 +74,14 @@ function frame() {
 				else delete document.documentElement.dataset.scheme;
 				dispatchEvent(new Event('scheme'));
 			})),
-		h('p', { className: 'small' }, `whisper-lambda ${facts().version ?? ''}`));
+		h('p.small', `whisper-lambda ${facts().version ?? ''}`));
 }
 
 async function forgetEverything() {
 	const too = h('input', { type: 'checkbox' });
 	const sure = await ask(t('Forget everything?'), t('Forget everything'),
-		h('p', {}, t('It goes from this browser, recordings too. What you exported stays.')),
-		h('label', { className: 'check' }, too, t('Also what the server keeps of mine: uploads, jobs and cache')));
+		h('p', t('It goes from this browser, recordings too. What you exported stays.')),
+		h('label.check', too, t('Also what the server keeps of mine: uploads, jobs and cache')));
 	if (!sure) return;
 	try {
 		if (too.checked) await call('v1/data', { method: 'DELETE' });

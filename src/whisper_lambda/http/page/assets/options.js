@@ -18,7 +18,6 @@ export function options() {
 
 export const keepOptions = (changed) => localStorage.setItem('options', JSON.stringify({ ...options(), ...changed }));
 
-// Form fields of the API, in the order they are shown in a command.
 export function fieldsOf(wish, more = []) {
 	const fields = [['model', wish.model || 'whisper-1']];
 	if (wish.language) fields.push(['language', wish.language]);
@@ -51,7 +50,6 @@ export const languageChoices = () => [['', t('any language')], ...LANGUAGES.map(
 
 export const modelChoices = () => [['', t('the usual model')], ...(facts().models ?? []).map((m) => [m, m])];
 
-// "Listen for any language, and write it down as spoken, with the usual model."
 export function sentence() {
 	const wish = options();
 	const slots = {
@@ -61,19 +59,19 @@ export function sentence() {
 	};
 	const parts = t('Listen for {language}, write it down {task}, with {model}.').split(/\{(\w+)\}/);
 	const area = (name, label, hint) => [
-		h('label', { htmlFor: `o-${name}` }, label),
+		h('label', { for: `o-${name}` }, label),
 		h('textarea', { id: `o-${name}`, rows: 2, value: wish[name], placeholder: hint, onchange: (e) => keepOptions({ [name]: e.target.value.trim() }) }),
 	];
-	const check = (name, label) => h('label', { className: 'check' },
+	const check = (name, label) => h('label.check',
 		h('input', { type: 'checkbox', checked: wish[name], onchange: (e) => keepOptions({ [name]: e.target.checked }) }), label);
 	return [
-		h('p', { className: 'wish' }, parts.map((part, i) => (i % 2 ? slots[part] : part))),
-		h('details', { className: 'more' }, h('summary', {}, t('Names, terms and speakers')),
+		h('p.wish', parts.map((part, i) => (i % 2 ? slots[part] : part))),
+		h('details.more', h('summary', t('Names, terms and speakers')),
 			area('hotwords', t('Names and terms to listen for, separated by commas'), 'Hernán, Mangum, SnapStart'),
 			area('prompt', t('Text that goes before, for its style and spelling'), ''),
 			check('channels', t('One speaker on each channel (a stereo call)')),
 			check('multilingual', t('Several languages in one recording')),
-			h('p', { className: 'pair' }, h('label', { htmlFor: 'o-quality' }, t('Care')), ' ',
+			h('p.pair', h('label', { for: 'o-quality' }, t('Care')), ' ',
 				h('select', { id: 'o-quality', onchange: (e) => keepOptions({ quality: e.target.value }) },
 					[['fast', t('quick')], ['balanced', t('balanced')], ['best', t('thorough')]].map(([v, l]) => h('option', { value: v, selected: v === wish.quality }, l))))),
 	];

@@ -1,4 +1,4 @@
-// A recording -> Ogg Opus, 24 kbit/s a channel, where the browser can (WebCodecs) and it is smaller. Else null.
+// A recording -> Ogg Opus where the browser can (WebCodecs) and it is smaller, else null.
 
 const BITRATE = 24_000;
 const LONGEST_DECODED_S = 3600; // what decodeAudioData may hold in memory
@@ -84,7 +84,7 @@ function pcm(file, begin, size, { float, channels, rate, bits }) {
 	};
 }
 
-// Anything else the browser plays, at most an hour of it: it is held decoded.
+// Anything else the browser plays; held decoded.
 export async function decodedSource(file, rate = 16_000) {
 	try {
 		const seconds = await secondsOf(file);
@@ -101,7 +101,7 @@ export async function decodedSource(file, rate = 16_000) {
 	}
 }
 
-// [start, end) seconds of a recording as a WAV of its own, or null where it cannot be cut here.
+// Some seconds of a recording as a WAV, null where it cannot be cut here.
 export async function passage(file, start, end) {
 	const source = (await wavSource(file)) ?? (await decodedSource(file));
 	if (!source) return null;

@@ -10,15 +10,15 @@ const SHOWN = () => ({
 });
 
 export function outMenu(current) {
-	const menu = h('details', { className: 'menu' });
-	const item = (label, hint, work) => h('li', {}, h('button', { onclick: () => { menu.open = false; work(); } }, label, hint && h('small', {}, hint)));
+	const menu = h('details.menu');
+	const item = (label, hint, work) => h('li', h('button', { onclick: () => { menu.open = false; work(); } }, label, hint && h('small', hint)));
 	const save = (format) => {
 		const doc = current();
 		download(fileName(doc, format), FORMATS[format][0], write(format, doc));
 		say(t('Saved as {name}', { name: fileName(doc, format) }));
 	};
 	const link = () => current().request?.job;
-	menu.append(h('summary', {}, t('Export')), h('ul', {},
+	menu.append(h('summary', t('Export')), h('ul',
 		item(t('Copy'), t('all of the text'), () => copy(txt(current()))),
 		Object.entries(SHOWN()).map(([format, hint]) => item(format, hint, () => save(format))),
 		item(t('Print'), '', () => print()),
@@ -37,7 +37,7 @@ export async function copy(text) {
 	try {
 		await navigator.clipboard.writeText(text);
 	} catch { // no secure context, or not allowed
-		const area = h('textarea', { value: text, className: 'unseen', 'aria-hidden': 'true' });
+		const area = h('textarea.unseen', { value: text, 'aria-hidden': 'true' });
 		document.body.append(area);
 		area.select();
 		document.execCommand('copy');

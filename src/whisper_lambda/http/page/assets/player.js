@@ -29,8 +29,8 @@ export class Player {
 	}
 
 	#build() {
-		this.canvas = h('canvas', {
-			className: 'wave', tabIndex: 0, role: 'slider', 'aria-label': t('Place in the recording'), 'aria-valuemin': 0,
+		this.canvas = h('canvas.wave', {
+			tabIndex: 0, role: 'slider', 'aria-label': t('Place in the recording'), 'aria-valuemin': 0,
 			onclick: (e) => this.seek(((e.clientX - this.canvas.getBoundingClientRect().left) / this.canvas.clientWidth) * this.length),
 			onkeydown: (e) => {
 				const by = { ArrowLeft: -5, ArrowRight: 5, PageUp: -30, PageDown: 30 }[e.key];
@@ -42,10 +42,10 @@ export class Player {
 				e.stopPropagation();
 			},
 		});
-		this.button = h('button', { className: 'play', onclick: () => this.toggle() }, t('Play'));
-		this.clock = h('span', { className: 'clock' });
-		this.speed = h('button', { className: 'speed', 'aria-label': t('Speed'), onclick: () => this.faster(1) }, '1×');
-		this.node = h('div', { className: 'deck', role: 'group', 'aria-label': t('Recording') }, this.button, this.canvas, this.clock, this.speed);
+		this.button = h('button.play', { onclick: () => this.toggle() }, t('Play'));
+		this.clock = h('span.clock');
+		this.speed = h('button.speed', { 'aria-label': t('Speed'), onclick: () => this.faster(1) }, '1×');
+		this.node = h('div.deck', { role: 'group', 'aria-label': t('Recording') }, this.button, this.canvas, this.clock, this.speed);
 	}
 
 	load(blob, seconds) {

@@ -1,6 +1,7 @@
 // Files on their way to being transcripts. What is here survives a reload: long ones as jobs of the server.
 
 import { call, callJson, facts, follow, send, serverBack } from './api.js';
+import { sleep } from './dom.js';
 import { askForKey } from './key.js';
 import { fieldsOf, formOf, options, routeOf } from './options.js';
 import { compressed, secondsOf } from './opus.js';
@@ -36,7 +37,6 @@ export function add(file, { kind = 'file', name = file.name || t('Recording'), w
 	return item;
 }
 
-// What was under way when the page was left.
 export async function resume() {
 	for (const saved of await all('queue')) {
 		if (items.has(saved.id)) continue;
@@ -46,7 +46,6 @@ export async function resume() {
 	turn();
 }
 
-// A job of the server, by its id: a link to it is all one needs.
 export function adopt(job) {
 	const known = queued().find((item) => item.job === job);
 	if (known) return known;
@@ -114,7 +113,7 @@ async function stumbled(item, cause) {
 	} else if (cause.passing) {
 		change(item, { state: 'offline', error });
 		if (cause.offline) await serverBack();
-		else await new Promise((go) => setTimeout(go, Math.max(2, cause.retryAfterS) * 1000));
+		else await sleep(Math.max(2, cause.retryAfterS) * 1000);
 		if (!item.stop.signal.aborted) change(item, { state: 'waiting', error: undefined });
 	} else {
 		if (!cause.code) console.warn(cause);
@@ -131,12 +130,13 @@ async function heard(item) {
 	if (!item.file) throw Object.assign(new Error(t('The file is no longer here: add it again.')), { code: 'lost' });
 	item.duration = item.seconds ?? (await secondsOf(item.file));
 	const limit = (facts().max_upload_mb ?? 25) * 1e6;
+	let long = item.duration ? item.duration > LONG_S : item.file.size > LONG_BYTES;
 	item.sent = item.file;
-	if (item.file.size > limit && !facts().uploads) {
+	if (item.file.size > limit && !(long && facts().jobs && facts().uploads)) {
 		change(item, { state: 'packing', share: 0 });
 		item.sent = (await compressed(item.file, { channels: item.wish.channels, tell: (share) => change(item, { share }), signal: item.stop.signal })) ?? item.file;
 	}
-	const long = item.duration ? item.duration > LONG_S : item.file.size > LONG_BYTES;
+	long ||= item.sent.size > limit && facts().uploads;
 	if (long && facts().jobs) {
 		try {
 			return await job(item);
@@ -202,7 +202,7 @@ async function job(item) {
 			if (event.type === 'job.progress' || event.progress) progressed(item, event.job ?? event, began);
 			else told(item);
 		}, { signal });
-		await new Promise((go) => setTimeout(go, 300));
+		await sleep(300);
 	}
 	const result = await callJson(`${path}/result?format=verbose_json&timestamp_granularities[]=word&timestamp_granularities[]=segment`, { signal });
 	return docOf(item, result, { route: '/v1/jobs', fields, job: item.job });
@@ -217,7 +217,6 @@ function progressed(item, { progress }, began) {
 	change(item, { state: 'listening', duration: duration || item.duration, done, eta });
 }
 
-// Put the bytes where the server says, then make the job of them.
 async function uploaded(item, fields, headers) {
 	const { signal } = item.stop;
 	const place = await callJson('v1/uploads', { method: 'POST', json: { size_bytes: item.sent.size, content_type: item.sent.type || undefined }, signal });

@@ -59,17 +59,17 @@ export class Reader {
 		const { doc } = this;
 		const about = [languageName(doc.language), clock(doc.duration), doc.model?.served, when(doc.created)].filter(Boolean);
 		const button = (text, work, more = {}) => h('button', { onclick: work, ...more }, text);
-		this.tools = h('div', { className: 'tools', role: 'group', 'aria-label': t('This line') });
-		this.finder = h('form', { className: 'finder', hidden: true, role: 'search', onsubmit: (e) => { e.preventDefault(); this.#next(1); } });
-		this.doubts = h('button', { className: 'doubts', onclick: () => this.nextDoubt() });
+		this.tools = h('div.tools', { role: 'group', 'aria-label': t('This line') });
+		this.finder = h('form.finder', { hidden: true, role: 'search', onsubmit: (e) => { e.preventDefault(); this.#next(1); } });
+		this.doubts = h('button.doubts', { onclick: () => this.nextDoubt() });
 		this.title = h('h1', { tabIndex: -1 }, bdi(doc.name));
-		return h('article', { className: 'sheet' },
-			h('header', {},
+		return h('article.sheet',
+			h('header',
 				this.title,
-				h('p', { className: 'about' }, about.join(' · ')),
-				doc.model?.reason && h('p', { className: 'note' }, t('{model} was asked for: {why}', { model: doc.model.requested, why: doc.model.reason })),
-				doc.warnings.map((w) => h('p', { className: 'note' }, w)),
-				h('div', { className: 'acts' },
+				h('p.about', about.join(' · ')),
+				doc.model?.reason && h('p.note', t('{model} was asked for: {why}', { model: doc.model.requested, why: doc.model.reason })),
+				doc.warnings.map((w) => h('p.note', w)),
+				h('div.acts',
 					outMenu(() => ({ ...doc, lines: this.all })),
 					button(t('Find'), () => this.find()),
 					button(t('Undo'), () => this.undo()),
@@ -78,7 +78,7 @@ export class Reader {
 					doc.receipt && button(t('The receipt'), () => receiptDialog(doc)),
 					this.doubts)),
 			this.finder, this.lines.list,
-			!doc.lines.length && h('p', { className: 'empty' }, t('Nobody speaks in this recording, as far as was heard.')),
+			!doc.lines.length && h('p.empty', t('Nobody speaks in this recording, as far as was heard.')),
 			this.player.node);
 	}
 
@@ -129,7 +129,7 @@ export class Reader {
 			fill(this.player.node, this.player.button, this.player.canvas, this.player.clock, this.player.speed);
 			await this.#load(file);
 		} });
-		fill(this.player.node, h('label', { htmlFor: 'found' }, t('The recording is not kept here. Choose it to hear it:')), ' ', pick);
+		fill(this.player.node, h('label', { for: 'found' }, t('The recording is not kept here. Choose it to hear it:')), ' ', pick);
 	}
 
 	// Where the recording is: the word is marked, the line kept in sight while it plays.
@@ -331,8 +331,8 @@ export class Reader {
 	async shiftDialog() {
 		const by = h('input', { id: 'by', type: 'number', step: '0.1', value: '0.5', required: true });
 		const following = h('input', { type: 'checkbox' });
-		const sure = await ask(t('Shift times'), t('Shift'), h('label', { htmlFor: 'by' }, t('Seconds, with a minus for earlier')), by,
-			h('label', { className: 'check' }, following, t('and all lines that follow')));
+		const sure = await ask(t('Shift times'), t('Shift'), h('label', { for: 'by' }, t('Seconds, with a minus for earlier')), by,
+			h('label.check', following, t('and all lines that follow')));
 		if (sure) this.shift(by.valueAsNumber || 0, following.checked);
 	}
 
@@ -341,9 +341,9 @@ export class Reader {
 		const known = [...new Set(this.all.map((l) => l.who).filter(Boolean))];
 		const field = h('input', { id: 'who', value: before, autocomplete: 'off', maxLength: 80, list: 'whos' });
 		const everywhere = h('input', { type: 'checkbox', checked: Boolean(before) });
-		const sure = await ask(t('Speaker'), t('Name'), h('label', { htmlFor: 'who' }, t('Name')), field,
+		const sure = await ask(t('Speaker'), t('Name'), h('label', { for: 'who' }, t('Name')), field,
 			h('datalist', { id: 'whos' }, known.map((value) => h('option', { value }))),
-			before && h('label', { className: 'check' }, everywhere, t('wherever {name} speaks', { name: before })));
+			before && h('label.check', everywhere, t('wherever {name} speaks', { name: before })));
 		if (sure) this.change(T.nameSpeaker(this.all, this.here, field.value.trim(), { everywhere: everywhere.checked }), t('speaker named'));
 	}
 
@@ -354,8 +354,8 @@ export class Reader {
 		if (!this.audio) return say(t('The recording is needed for this.'), { alert: true });
 		const models = modelChoices();
 		const pick = h('select', { id: 'with' }, models.map(([v, l]) => h('option', { value: v, selected: v === this.doc.wish?.model }, l)));
-		const sure = await ask(t('Hear this passage again'), t('Hear again'), h('p', {}, h('q', { dir: 'auto' }, T.lineText(line).slice(0, 200))),
-			h('label', { htmlFor: 'with' }, t('Model')), pick);
+		const sure = await ask(t('Hear this passage again'), t('Hear again'), h('p', h('q', { dir: 'auto' }, T.lineText(line).slice(0, 200))),
+			h('label', { for: 'with' }, t('Model')), pick);
 		if (!sure) return undefined;
 		const node = this.lines.node(line.id);
 		node?.classList.add('busy');
@@ -414,8 +414,8 @@ export class Reader {
 	find() {
 		const bar = this.finder;
 		if (!bar.childElementCount) {
-			const field = (id, label, more = {}) => [h('label', { htmlFor: id }, label), h('input', { id, autocomplete: 'off', ...more })];
-			this.count = h('span', { className: 'count', role: 'status' });
+			const field = (id, label, more = {}) => [h('label', { for: id }, label), h('input', { id, autocomplete: 'off', ...more })];
+			this.count = h('span.count', { role: 'status' });
 			fill(bar, field('seek', t('Find'), { type: 'search', oninput: () => this.#search() }), this.count,
 				h('button', { type: 'submit' }, t('Next')),
 				field('with-what', t('Replace by')),
@@ -448,7 +448,6 @@ export class Reader {
 
 	// keys
 
-	// True where the key meant something here.
 	key(e) {
 		const ctrl = e.ctrlKey || e.metaKey;
 		if (ctrl && e.key.toLowerCase() === 'z') e.shiftKey ? this.redo() : this.undo();

@@ -2,7 +2,7 @@
 
 import { t, when } from './words.js';
 
-// Why there can be no recording here, in words one can act on; '' where there can.
+// Why there can be no recording here; '' where there can.
 export function canRecord() {
 	if (!isSecureContext) {
 		return t('Browsers give the microphone only to https pages and localhost. Open this page as https://…, or add a file.');

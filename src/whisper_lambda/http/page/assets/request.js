@@ -46,11 +46,11 @@ export function requestDialog(doc) {
 	const ways = { curl, Python: python, JavaScript: javascript };
 	const text = h('pre', { tabIndex: 0 }, curl(doc));
 	return dialog(t('The request'), () => [
-		h('p', {}, t('What this page asked, for a terminal or a program. The key is not in it.')),
-		h('p', { className: 'ways' }, Object.entries(ways).map(([name, write], i) => h('label', { className: 'check' },
+		h('p', t('What this page asked, for a terminal or a program. The key is not in it.')),
+		h('p.ways', Object.entries(ways).map(([name, write], i) => h('label.check',
 			h('input', { type: 'radio', name: 'way', checked: !i, onchange: () => (text.textContent = write(doc)) }), name))),
 		text,
-	], { wide: true, verbs: () => h('button', { className: 'main', onclick: () => copy(text.textContent) }, t('Copy')) });
+	], { wide: true, verbs: () => h('button.main', { onclick: () => copy(text.textContent) }, t('Copy')) });
 }
 
 export function receiptDialog({ receipt: r, model }) {
@@ -67,7 +67,7 @@ export function receiptDialog({ receipt: r, model }) {
 		[t('and would cost'), `$${number(r.usd ?? 0, 6)}`],
 	];
 	return dialog(t('The receipt'), () => [
-		h('table', { className: 'receipt' }, h('tbody', {}, rows.map(([what, value]) => h('tr', {}, h('th', { scope: 'row' }, what), h('td', {}, value))))),
-		h('p', { className: 'small' }, t('Here it cost nothing but this server’s time.')),
+		h('table.receipt', h('tbody', rows.map(([what, value]) => h('tr', h('th', { scope: 'row' }, what), h('td', value))))),
+		h('p.small', t('Here it cost nothing but this server’s time.')),
 	]);
 }

@@ -29,7 +29,7 @@ export const remove = (store, id) => run('readwrite', store, (s) => s.delete(id)
 export const all = (store) => run('readonly', store, (s) => s.getAll());
 export const clear = (store) => run('readwrite', store, (s) => s.clear());
 
-// A transcript and its card: what lists and searches need, so that they never load the whole.
+// A transcript and its card, so that lists and searches never load the whole.
 export async function keep(doc) {
 	await put('transcripts', doc.id, doc);
 	const text = doc.lines.map((l) => l.words.map((w) => w[0]).join('')).join(' ');
@@ -37,7 +37,7 @@ export async function keep(doc) {
 	await put('cards', id, { id, name, created, duration, language, kind, text });
 }
 
-// Full-text search, all words anywhere, accents and case ignored; newest first, with what surrounds the find.
+// All words anywhere, accents and case ignored; newest first, with what surrounds the find.
 export async function search(query) {
 	const cards = (await all('cards')).sort((a, b) => b.created - a.created);
 	const wanted = plain(query).split(/\s+/).filter(Boolean);

@@ -1,13 +1,14 @@
 // Talk and read along: the microphone's sound to the server, its words back, kept as a transcript.
 
-import { callJson } from './api.js';
-import { fill, h, say } from './dom.js';
+import { callJson, facts } from './api.js';
+import { fill, h, say, sleep } from './dom.js';
 import { askForKey, key } from './key.js';
 import { wavHead } from './opus.js';
 import { options } from './options.js';
 import { add } from './queue.js';
 import { makeLine, spread } from './transcript.js';
 import { canRecord, microphone, recordingName } from './recording.js';
+import { Steps } from './steps.js';
 import { keep, put } from './store.js';
 import { clock, t } from './words.js';
 
@@ -18,17 +19,17 @@ const LAST_WORDS_MS = 8000; // how long the last words may take after one has st
 export class Talk {
 	constructor() {
 		this.log = h('div', { role: 'log', 'aria-live': 'polite', 'aria-relevant': 'additions', 'aria-label': t('What was said') });
-		this.maybe = h('p', { className: 'tentative', dir: 'auto' }); // outside the log: it is taken back all the time
+		this.maybe = h('p.tentative', { dir: 'auto' }); // outside the log: it is taken back all the time
 		this.level = h('i');
-		this.time = h('span', { className: 'clock' });
-		this.start = h('button', { className: 'main', onclick: () => (this.session ? this.stop() : this.begin()) }, t('Begin'));
+		this.time = h('span.clock');
+		this.start = h('button.main', { onclick: () => (this.session ? this.stop() : this.begin()) }, t('Begin'));
 		this.pause = h('button', { hidden: true, onclick: () => this.session?.pause(!this.session.paused) }, t('Pause'));
-		this.trouble = h('p', { className: 'wrong', role: 'alert' });
-		this.node = h('div', { className: 'talk' },
+		this.trouble = h('p.wrong', { role: 'alert' });
+		this.node = h('div.talk',
 			h('h1', { tabIndex: -1 }, t('Talk, and read along')),
-			h('div', { className: 'talkbar' }, this.start, this.pause,
-				h('div', { className: 'meter', role: 'img', 'aria-label': t('How loud it is') }, this.level), this.time),
-			this.trouble, h('div', { className: 'heard' }, this.log, this.maybe));
+			h('div.talkbar', this.start, this.pause,
+				h('div.meter', { role: 'img', 'aria-label': t('How loud it is') }, this.level), this.time),
+			this.trouble, h('div.heard', this.log, this.maybe));
 		this.trouble.textContent = canRecord();
 		this.start.disabled = Boolean(this.trouble.textContent);
 	}
@@ -66,7 +67,6 @@ export class Talk {
 		if (kept) location.hash = kept;
 	}
 
-	// What a session tells of itself.
 	loud(value) { this.level.style.transform = `scaleX(${Math.min(1, value * 1.6).toFixed(2)})`; }
 	at(seconds) { this.time.textContent = clock(seconds); }
 	paused(on) { this.pause.textContent = on ? t('Go on') : t('Pause'); }
@@ -98,7 +98,8 @@ class Session {
 		try {
 			session.context = new AudioContext({ sampleRate: RATE });
 			await session.context.audioWorklet.addModule(new URL('./pcm.js', import.meta.url));
-			await session.connect();
+			if (facts().realtime) await session.connect().catch((cause) => { if (cause.needsKey || !facts().live) throw cause; });
+			if (!session.id) session.steps = new Steps(session);
 		} catch (cause) {
 			session.end();
 			throw cause;
@@ -155,7 +156,6 @@ class Session {
 		if (this.joined) this.socket.send(JSON.stringify(event));
 	}
 
-	// Send what has been recorded and not sent, a block or a backlog.
 	pour() {
 		for (let at = Math.floor(this.sent / BLOCK); at < this.blocks.length && this.joined; at++) {
 			this.socket.send(this.blocks[at].subarray(this.sent - at * BLOCK));
@@ -169,7 +169,13 @@ class Session {
 		this.blocks.push(samples);
 		this.samples += samples.length;
 		this.view.at(this.samples / RATE);
-		this.pour();
+		if (this.steps) this.steps.go();
+		else this.pour();
+	}
+
+	sound(from, until) {
+		const first = Math.floor(from / BLOCK);
+		return new Blob(this.blocks.slice(first, Math.ceil(until / BLOCK))).slice((from - first * BLOCK) * 2, (until - first * BLOCK) * 2);
 	}
 
 	item(id) {
@@ -203,14 +209,13 @@ class Session {
 	pause(on) {
 		this.paused_ = on;
 		this.view.paused(on);
-		if (on) this.send({ type: 'input_audio_buffer.commit' });
+		if (on) this.steps ? this.steps.go(true) : this.send({ type: 'input_audio_buffer.commit' });
 	}
 
-	// The connection broke: the recording goes on, and what was not sent is sent when there is a new one.
 	async lost() {
 		this.view.failed(t('The connection broke. The recording goes on.'));
 		for (let tries = 0; tries < 20 && !this.over; tries++) {
-			await new Promise((go) => setTimeout(go, 1500));
+			await sleep(1500);
 			try {
 				await this.connect();
 				return this.view.failed('');
@@ -218,9 +223,13 @@ class Session {
 				if (cause.needsKey) break;
 			}
 		}
-		this.broken = true;
 		this.settled?.();
-		return this.view.failed(t('The recording goes on; it is written down when you stop.'));
+		return this.gaveUp();
+	}
+
+	gaveUp() {
+		this.broken = true;
+		this.view.failed(t('The recording goes on; it is written down when you stop.'));
 	}
 
 	async awake() {
@@ -232,11 +241,14 @@ class Session {
 
 	async finish() {
 		this.hush();
-		if (!this.broken) {
+		if (this.steps) {
+			const done = await Promise.race([this.steps.go(true).then(() => true), sleep(LAST_WORDS_MS)]);
+			this.broken ||= !done;
+		} else if (!this.broken) {
 			this.send({ type: 'input_audio_buffer.commit' });
 			const open = () => !this.broken && ![...this.items.values()].every((i) => i.done);
 			const until = performance.now() + LAST_WORDS_MS;
-			await new Promise((go) => setTimeout(go, 300));
+			await sleep(300);
 			while (open() && performance.now() < until) {
 				await new Promise((go) => { this.settled = go; setTimeout(go, 500); });
 			}

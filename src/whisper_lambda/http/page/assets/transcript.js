@@ -13,7 +13,7 @@ export function makeLine(start, end, words, who = '') {
 	return { id: newId(), start, end, who, words };
 }
 
-// The API's verbose_json -> lines. Without word times they are spread over the segment by their length.
+// verbose_json -> lines. Without word times, they are spread by length.
 export function linesFrom(answer) {
 	const words = (answer.words ?? []).map((w) => [w.x_text ?? ` ${w.word}`, w.start, w.end, w.x_probability ?? 1]);
 	let next = 0;
@@ -34,7 +34,6 @@ const sureness = (logprob) => (logprob === undefined ? 1 : Math.exp(Math.min(0, 
 
 export const pieces = (text) => text.match(/\s*\S+/g) ?? [];
 
-// Words of a text with times in proportion to their letters.
 export function spread(text, start, end, probability = 1) {
 	const parts = pieces(text);
 	const total = parts.reduce((n, p) => n + p.trim().length + 1, 0) || 1;
@@ -49,7 +48,7 @@ export function spread(text, start, end, probability = 1) {
 
 const round = (s) => Math.round(s * 1000) / 1000;
 
-// The line with another text. Words that stay keep their times and scores; new ones fill the gap they are in.
+// The line with another text: words that stay keep their times, new ones fill the gap they are in.
 export function retold(line, text) {
 	const old = line.words;
 	const parts = pieces(text.replace(/\s+/g, ' ').trim()).map((p, i) => (i || /^\s/.test(old[0]?.[0] ?? ' ') ? ` ${p.trim()}` : p.trim()));
@@ -69,7 +68,7 @@ export function retold(line, text) {
 	return { ...line, words };
 }
 
-// Pairs of places of a longest common subsequence.
+// Pairs of a longest common subsequence.
 function common(a, b) {
 	const best = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
 	for (let i = a.length - 1; i >= 0; i--)
@@ -101,7 +100,7 @@ export function join(lines, index) {
 	return lines.toSpliced(index, 2, { ...a, end: Math.max(a.end, b.end), words: [...a.words, ...spaced] });
 }
 
-// Move a line in time, or it and all that follow. Nothing moves before the beginning.
+// Nothing moves before the beginning.
 export function shift(lines, index, seconds, { following = false } = {}) {
 	const by = Math.max(seconds, -lines[index].start);
 	const move = (l) => ({
@@ -114,7 +113,7 @@ export function shift(lines, index, seconds, { following = false } = {}) {
 export const erase = (lines, index) => lines.toSpliced(index, 1);
 export const replaceLine = (lines, index, ...others) => lines.toSpliced(index, 1, ...others);
 
-// Give a line its speaker; `everywhere` renames whoever it was in all lines.
+// `everywhere` renames whoever it was in all lines.
 export function nameSpeaker(lines, index, name, { everywhere = false } = {}) {
 	const before = lines[index].who;
 	return lines.map((l, i) => (i === index || (everywhere && before && l.who === before) ? { ...l, who: name } : l));
@@ -122,7 +121,7 @@ export function nameSpeaker(lines, index, name, { everywhere = false } = {}) {
 
 const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
-// Places of a query: [line index, first character, last character].
+// [line, first character, last character] of each place.
 export function findAll(lines, query, { exact = false } = {}) {
 	if (!query) return [];
 	const wanted = new RegExp(escaped(query), exact ? 'gu' : 'giu');
@@ -138,7 +137,6 @@ export function replaceAll(lines, query, by, { exact = false } = {}) {
 	}).filter((line) => line.words.length);
 }
 
-// The last line that has begun at a time, -1 before the first.
 export function lineAt(lines, time) {
 	let [low, high] = [0, lines.length];
 	while (low < high) {
@@ -167,7 +165,6 @@ export function wordPlaces(line) {
 	return places;
 }
 
-// Values to go back and forth between.
 export class Steps {
 	#back = [];
 	#forth = [];

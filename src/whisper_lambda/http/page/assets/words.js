@@ -1,4 +1,4 @@
-// The page's own words. English is written where it is used and is the key of every other language.
+// The page's own words. English stands where it is used, the key of the others.
 
 import phrases from './phrases.js';
 
