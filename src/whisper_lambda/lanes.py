@@ -15,10 +15,16 @@ from whisper_lambda.errors import ClientGone
 class Lane:
     """One recording's place in the engine's queue. Leaving it gives up what has not begun."""
 
-    __slots__ = ("__weakref__", "_left", "_parent", "behind", "coming", "eager")
+    __slots__ = ("__weakref__", "_left", "_parent", "behind", "coming", "eager", "watched")
 
     def __init__(
-        self, parent: Lane | None = None, *, behind: bool = False, coming: int = 1, eager: bool = False
+        self,
+        parent: Lane | None = None,
+        *,
+        behind: bool = False,
+        coming: int = 1,
+        eager: bool = False,
+        watched: bool = False,
     ) -> None:
         """Open a lane; one with a parent is left when the parent is.
 
@@ -27,17 +33,24 @@ class Lane:
             behind: whether it lets all others go first, as jobs do, which nobody waits for.
             coming: how many chunks will be asked about at once, so that the first batch waits for them.
             eager: whether its first chunk is wanted before the rest, as by a client who reads a stream.
+            watched: whether we would see it left, so that its batches are kept short.
         """
         self.coming = coming
         self._left = False
         self._parent = parent
         self.behind: bool = behind or (parent is not None and parent.behind)
         self.eager: bool = eager or (parent is not None and parent.eager)
+        self.watched: bool = watched or (parent is not None and parent.watched)
 
     @property
     def left(self) -> bool:
         """Whether nobody waits for this recording any more."""
         return self._left or (self._parent is not None and self._parent.left)
+
+    @property
+    def root(self) -> Lane:
+        """The lane it is part of, in the end: one client's lanes share it."""
+        return self if self._parent is None else self._parent.root
 
     def leave(self) -> None:
         """Give up what has not begun; what is being decoded runs to its end and is thrown away."""
@@ -50,8 +63,11 @@ class Together(Lane):
     __slots__ = ("_lanes",)
 
     def __init__(self, lanes: Iterable[Lane]) -> None:
-        super().__init__()
         self._lanes = tuple(lanes)
+        super().__init__(
+            watched=all(lane.watched for lane in self._lanes)
+            and len({lane.root for lane in self._lanes}) == 1
+        )
 
     @property
     def left(self) -> bool:

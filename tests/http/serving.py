@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -25,10 +26,10 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """Serve the app on a free port of the loopback; give its address."""
+def served(app: FastAPI, **how: Any) -> Iterator[str]:
+    """Serve the app on a free port of the loopback, with uvicorn's settings; give its address."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="critical", lifespan="off", access_log=False
+        app, host="127.0.0.1", port=0, log_level="critical", lifespan="off", access_log=False, **how
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

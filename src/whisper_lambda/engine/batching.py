@@ -40,12 +40,22 @@ class Batcher(Generic[Q, A]):
         *,
         workers: int,
         largest: int,
+        of_one: Callable[[], int] | None = None,
     ) -> None:
-        """Start `workers` threads, each answering at most `largest` questions at once."""
+        """Start `workers` threads, each answering at most `largest` questions at once.
+
+        Args:
+            answer: of questions with one key, in their order.
+            key: of a question.
+            workers: threads.
+            largest: most questions at once.
+            of_one: most at once that are all one client's, who may leave; None = as many as others.
+        """
         self._answer = answer
         self._key = key
         self._workers = workers
         self._largest = largest
+        self._of_one = of_one or (lambda: largest)
         self._waiting: OrderedDict[Lane, deque[tuple[Q, Future[A]]]] = OrderedDict()  # next turn first
         self._served: WeakSet[Lane] = WeakSet()
         self._newcomers = 0  # turns they have taken in a row
@@ -146,6 +156,8 @@ class Batcher(Generic[Q, A]):
         at_most = -(-total // (sharers * rounds))
         if alike[0][0].eager and alike[0][0] not in self._served:
             at_most = 1  # whoever reads a stream sees its first words when they are heard
+        if alike[0][0].watched and len({lane.root for lane in self._waiting}) == 1:
+            at_most = min(at_most, self._of_one())
         taken = alike[:at_most]
         gone = {id(future) for _, (_, future) in taken}
         for lane in dict.fromkeys(lane for lane, _ in taken):  # served: behind the others

@@ -6,6 +6,7 @@ replicas share the weights (docs/log.md).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,7 @@ from whisper_lambda.engine.alignment import Alignment, timed_words
 from whisper_lambda.engine.batching import Batcher
 from whisper_lambda.engine.features import FRAMES_PER_SECOND, log_mel
 from whisper_lambda.engine.policy import Hypothesis, Rung
+from whisper_lambda.engine.stretch import Stretch
 from whisper_lambda.engine.vocabulary import Vocabulary, spaced
 from whisper_lambda.engine.windows import WindowQuestion
 from whisper_lambda.errors import BadOption, EngineFailed, UnknownLanguage
@@ -85,8 +87,13 @@ class Ctranslate2Engine:
         self._memory_bytes = installed.bytes + replicas * WORKING_BYTES
         # The recording's language is heard from a chunk that is decoded next: it is encoded once.
         self._detected: tuple[Samples | None, float, Any] = _NOTHING
+        self._stretch = Stretch(settings.batch_size)
         self._batcher: Batcher[_Question | WindowQuestion, _Answer | Continuation] = Batcher(
-            self._answer_batch, _batch_key, workers=replicas, largest=settings.batch_size
+            self._answer_batch,
+            _batch_key,
+            workers=replicas,
+            largest=settings.batch_size,
+            of_one=lambda: self._stretch.most,
         )
         self._library = ctranslate2.__version__
 
@@ -267,6 +274,7 @@ class Ctranslate2Engine:
         encoded = self._known(questions, window) or self._encode([q.samples for q in questions], window)
         lanes.stay()
         sketchy = first.rung.sketchy(window)
+        began = time.perf_counter()
         results = self._model.generate(
             self._pooled(encoded) if sketchy else encoded,
             [list(q.start) for q in questions],
@@ -279,6 +287,9 @@ class Ctranslate2Engine:
             return_scores=True,
             return_no_speech_prob=True,
         )
+        if (lane := lanes.current()) and lane.watched:
+            self._stretch.took(len(questions), time.perf_counter() - began)
+        lanes.stay()
         hypotheses = [self._hypothesis(r, first.rung) for r in results]
         return self._aligned(encoded, questions, hypotheses)
 
@@ -334,6 +345,7 @@ class Ctranslate2Engine:
     def _alignment(
         self, encoded: NDArray[np.float32], marks: Sequence[int], hypothesis: Hypothesis, samples: int
     ) -> Alignment:
+        lanes.stay()
         frames = round(samples / SAMPLE_RATE * FRAMES_PER_SECOND)
         (found,) = self._model.align(self._view(encoded), marks, [list(hypothesis.tokens)], [frames])
         return Alignment.from_path(found.alignments, found.text_token_probs)

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from whisper_lambda import lanes, machine
+from whisper_lambda import deadline, lanes, machine
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import CannotFinishInTime, Overloaded, ShuttingDown
 from whisper_lambda.http.asking import Ask
@@ -144,7 +144,8 @@ class Admission:
         room = self._long if ask.size_bytes > LONG_BYTES or (ask.audio_s or 0.0) > LONG_S else self._short
         async with room.place(ask.tenant, VISIT.get().patience_s):
             turn = Turn(self, ask, asked, short=room is self._short)
-            lane, finished = Lane(lanes.current(), eager=ask.streamed), False
+            watched = deadline.remaining_s() == math.inf  # a function's client cannot be seen to leave
+            lane, finished = Lane(lanes.current(), eager=ask.streamed, watched=watched), False
             before = lanes.enter(lane)
             try:
                 yield turn

@@ -13,8 +13,9 @@ from fakes import FakeEngine
 from whisper_lambda import lanes, pipeline
 from whisper_lambda.audio.vad import speech_probabilities
 from whisper_lambda.engine.batching import NEWCOMERS, Batcher
+from whisper_lambda.engine.stretch import FIRST, LEAST, LONGEST_S, Stretch
 from whisper_lambda.errors import ClientGone
-from whisper_lambda.lanes import Lane
+from whisper_lambda.lanes import Lane, Together
 from whisper_lambda.types import SAMPLE_RATE, Chunk, Options, Plan
 
 Question = tuple[str, int]  # key, number
@@ -23,11 +24,11 @@ Question = tuple[str, int]  # key, number
 class Held:
     """A batcher of one worker, whose batches are let through one by one."""
 
-    def __init__(self, largest: int = 4) -> None:
+    def __init__(self, largest: int = 4, of_one: Callable[[], int] | None = None) -> None:
         self.batches: list[list[Question]] = []
         self.gate = threading.Semaphore(0)
         self.batcher: Batcher[Question, Question] = Batcher(
-            self._answer, lambda q: q[0], workers=1, largest=largest
+            self._answer, lambda q: q[0], workers=1, largest=largest, of_one=of_one
         )
         self.threads = ThreadPoolExecutor(64)
         self.asked = 0
@@ -262,3 +263,69 @@ def test_a_lane_behind_the_others_waits_for_all_of_them_and_shares_no_batch(held
         [("k", 103), ("k", 104), ("k", 105)],
         [("k", 0), ("k", 3), ("k", 1), ("k", 2)],
     ]
+
+
+def test_what_one_client_may_leave_is_decoded_in_short_batches() -> None:
+    held = Held(largest=8, of_one=lambda: 2)
+    client = Lane(watched=True)
+    left, right = Lane(client), Lane(client)
+    held.ask(Lane(), ("busy", 0))
+    held.wait(lambda: len(held.batches) == 1)
+
+    held.ask(left, *[("k", n) for n in range(3)])
+    held.ask(right, *[("k", n) for n in range(3, 6)])
+    held.finish()
+    held.wait(lambda: sum(map(len, held.batches)) == 7)
+
+    assert [len(batch) for batch in held.batches[1:]] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("other", [Lane(), Lane(watched=True)])
+def test_batches_that_several_share_are_as_long_as_ever(other: Lane) -> None:
+    held = Held(largest=8, of_one=lambda: 2)
+    held.ask(Lane(), ("busy", 0))
+    held.wait(lambda: len(held.batches) == 1)
+
+    held.ask(Lane(watched=True), *[("k", n) for n in range(5)])
+    held.ask(other, ("k", 5))
+    held.finish()
+    held.wait(lambda: sum(map(len, held.batches)) == 7)
+
+    assert [len(batch) for batch in held.batches[1:]] == [6]
+
+
+def test_work_nobody_watches_is_not_cut_short() -> None:
+    held = Held(largest=8, of_one=lambda: 2)
+    held.ask(Lane(), ("busy", 0))
+    held.wait(lambda: len(held.batches) == 1)
+
+    held.ask(Lane(), *[("k", n) for n in range(5)])
+    held.finish()
+    held.wait(lambda: sum(map(len, held.batches)) == 6)
+
+    assert [len(batch) for batch in held.batches[1:]] == [5]
+
+
+def test_a_batch_is_watched_when_all_of_it_is_one_clients() -> None:
+    client, other = Lane(watched=True), Lane(watched=True)
+
+    assert Together([Lane(client), Lane(client)]).watched
+    assert not Together([Lane(client), Lane(other)]).watched
+    assert not Together([Lane()]).watched
+
+
+def test_the_stretch_learns_what_this_machine_decodes_in_time() -> None:
+    stretch = Stretch(8)
+    assert stretch.most == FIRST
+
+    stretch.took(4, LONGEST_S + 0.1)
+    assert stretch.most == 3
+    stretch.took(3, 10.0)
+    stretch.took(2, 10.0)
+    assert stretch.most == LEAST
+    stretch.took(1, 0.1)  # of fewer than were allowed: says nothing
+    assert stretch.most == LEAST
+    for count in range(2, 10):
+        stretch.took(count, 0.3)
+    assert stretch.most == 8
+    assert Stretch(1).most == 1
