@@ -293,6 +293,8 @@ def configure_logging(settings: Settings, out: TextIO = sys.stderr) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("whisper_lambda").setLevel(settings.log_level.upper())
+    # It warns of every broken form, quoting it; the refusal's own line says as much.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
 
 

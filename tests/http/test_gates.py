@@ -186,6 +186,43 @@ def test_the_days_audio_ends_over_http(keyed: Guarded, http: httpx2.Client) -> N
     assert codes == [(200, None), (429, "audio_quota_exceeded"), (413, "audio_too_long")]
 
 
+def test_jobs_are_counted_against_the_days_audio(keyed: Guarded, http: httpx2.Client) -> None:
+    text = keyed.key(tenant="day", audio_s_per_day=5)
+    key_id = text.split("_")[1]
+    heard_today = keyed.gates.admission.usage.heard_today
+
+    def handed_in(seconds: float, content: bytes | None = None, **fields: str) -> tuple[int, str]:
+        files = {"file": ("a.wav", wav(seconds) if content is None else content)}
+        answer = http.post("/v1/jobs", headers={"X-API-Key": text}, files=files, data=fields)
+        told = answer.json()
+        return answer.status_code, told["id"] if answer.status_code == 202 else told["error"]["code"]
+
+    first = handed_in(3.0, idempotency_key="one")
+    assert (first[0], heard_today(key_id)) == (202, 3.0)
+    assert handed_in(3.0, idempotency_key="one") == first
+    assert handed_in(1.0, idempotency_key="one") == (409, "idempotency_key_reused")
+    assert handed_in(3.0) == (429, "audio_quota_exceeded")
+    assert handed_in(6.0) == (413, "audio_too_long")
+    assert handed_in(0.0, b"no audio") == (400, "bad_audio")
+    assert heard_today(key_id) == 3.0
+    files = {"file": ("a.wav", wav(3.0))}
+    answer = http.post("/transcribe", headers={"X-API-Key": text}, files=files)
+    assert error_of(answer)["code"] == "audio_quota_exceeded"  # one day for both
+
+
+def test_a_job_that_is_not_accepted_costs_nothing_of_the_day(tmp_path: Path) -> None:
+    with guarded(Settings(home=tmp_path, probe_every_s=0, jobs_tenant_most=1)) as server:
+        headers = {"X-API-Key": server.key(audio_s_per_day=100)}
+        files = {"file": ("a.wav", wav(3.0))}
+        codes = [
+            httpx2.post(f"{server.url}/v1/jobs", headers=headers, files=files, timeout=30).status_code
+            for _ in range(2)
+        ]
+
+        assert codes == [202, 429]
+        assert server.gates.admission.usage.heard_today(headers["X-API-Key"].split("_")[1]) == 3.0
+
+
 def test_a_keys_requests_at_once_are_bounded_and_given_back(tmp_path: Path) -> None:
     from fakes import FakeEngine
 

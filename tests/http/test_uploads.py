@@ -91,7 +91,20 @@ def test_a_recording_is_announced_sent_and_heard(ana: httpx2.Client) -> None:
     assert sent.headers["upload-offset"] == str(len(WAV))
     heard = ana.post("/v1/audio/transcriptions", data={"upload": made["id"]})
     assert heard.json()["text"] == "Canario a la vista."
-    assert ana.post("/transcribe", data={"upload": made["id"]}).status_code in {200, 400}
+
+
+def test_the_founding_endpoint_takes_what_was_sent_ahead(ana: httpx2.Client, bob: httpx2.Client) -> None:
+    made = ticket(ana)
+    assert bare("PUT", made["url"], content=WAV).status_code == 200
+
+    heard = ana.post("/transcribe", data={"upload": made["id"], "language": "es"})
+    both = ana.post("/transcribe", data={"upload": made["id"]}, files={"file": ("a.wav", WAV)})
+    foreign = bob.post("/transcribe", data={"upload": made["id"]})
+
+    assert heard.json()["text"] == "Canario a la vista."
+    assert heard.json()["duration_s"] == 3.0
+    assert (both.status_code, both.json()["error"]["param"]) == (400, "file")
+    assert (foreign.status_code, foreign.json()["error"]["param"]) == (404, "upload")
 
 
 def test_it_goes_on_where_it_broke_off(ana: httpx2.Client) -> None:

@@ -66,6 +66,20 @@ def test_a_job_is_accepted_done_and_told(http: httpx2.Client) -> None:
     assert ended["expires_at"] > ended["finished_at"]
 
 
+def test_a_recording_too_large_for_memory_is_kept_whole(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, upload_memory_mb=0, probe_every_s=0)
+    with (
+        fake_service(FakeEngine(), settings) as service,
+        served(create_app(service, settings, gates=Gates.of(service, settings))) as address,
+        client(address) as http,
+    ):
+        job = handed_in(http, language="es")
+        kept = [path.stat().st_size for path in tmp_path.rglob("source*") if path.is_file()]
+
+    assert job["status"] == "queued"  # there is no worker here
+    assert kept == [len(wav(3.0))]
+
+
 @pytest.mark.parametrize(
     "name", ["json", "text", "verbose_json", "srt", "vtt", "tsv", "lrc", "lrc_words", "ass"]
 )

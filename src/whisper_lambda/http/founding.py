@@ -29,6 +29,7 @@ def router(house: House) -> APIRouter:
         Field("format", parameters.response_format(), "what is answered; json if absent"),
         Field("resume", text(2048), "the token of an answer that was cut for time: the rest is heard"),
         Field("url", text(2048), "https address of the recording, where this server fetches them"),
+        Field("upload", text(64), "id of a recording sent ahead (POST /v1/uploads)"),
     ]
 
     @routes.post("/transcribe", openapi_extra=body(table))

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from whisper_lambda.errors import BadOption
 from whisper_lambda.http import jobevents, jobviews, parameters
 from whisper_lambda.http.asking import facts
+from whisper_lambda.http.counting import counted
 from whisper_lambda.http.fields import Field, Kind, Values, blamed, boolean, choice, schema, text, whole
 from whisper_lambda.http.house import House
 from whisper_lambda.http.house import whose as house_whose
@@ -67,7 +68,9 @@ def _hand_in(routes: APIRouter, house: House) -> None:
                     return desk.accept_upload(order, upload.values["upload"], handed)
                 return desk.accept(order, recording, handed)
 
-            job = await at_desk(house, accept)
+            async with counted(house, request, recording, handed) as fresh:
+                job = await at_desk(house, accept)
+                fresh(job)
             facts(request.scope)["job"] = job.id
             return JSONResponse(jobviews.to_wire(job, time.time()), 202, {"Location": f"/v1/jobs/{job.id}"})
 

@@ -93,6 +93,17 @@ class Usage:
                 retry_after_s=(day + 1) * DAY_S - now,
             )
 
+    def give_back(self, key: Key, audio_s: float) -> None:
+        """Put back what `hear` took, of a recording that was not accepted after all."""
+        if key.audio_s_per_day is None:
+            return
+        day = int(self._clock() // DAY_S)
+        with self._opened() as database:
+            database.execute(
+                "update usage set audio_s = max(0, audio_s - ?) where key_id = ? and day = ?",
+                (audio_s, key.id, day),
+            )
+
     def heard_today(self, key_id: str) -> float:
         """Return the seconds of audio taken off the key's day so far."""
         if not self._path.exists():

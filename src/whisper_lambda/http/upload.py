@@ -87,8 +87,11 @@ class Spool:
             raise StorageFull(f"no room for the upload: {cause.strerror}") from cause
 
     def recording(self) -> Recording:
-        """Return what came."""
-        return bytes(self._memory) if self._file is None else self._file
+        """Return what came, to be read from its start."""
+        if self._file is None:
+            return bytes(self._memory)
+        self._file.seek(0)
+        return self._file
 
     def close(self) -> None:
         """Give back the memory or the disk."""
