@@ -237,6 +237,7 @@ def build(settings: Settings, *, progress: Progress = quiet) -> Service:
     """
     machine.few_arenas(1)  # before the first thread: it would get a heap of its own
     machine.keep_heap()
+    machine.one_product_thread()
     router = Router(settings, lambda installed: Ctranslate2Engine(installed, settings), progress=progress)
     return Service(settings, router, DecoderPool(settings.decoders, settings.scratch), remembered(settings))
 

