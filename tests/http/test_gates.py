@@ -14,12 +14,15 @@ import openai
 import pytest
 from starlette.middleware import Middleware
 
-from guarded import Guarded, Hasty, guarded
+from fakes import fake_service
+from guarded import Guarded, Hasty, guarded, wait_for
 from serving import wav
 from whisper_lambda.config import Settings
-from whisper_lambda.http import middleware
+from whisper_lambda.http import middleware, server
 from whisper_lambda.http.admission import VISIT
+from whisper_lambda.http.app import create_app
 from whisper_lambda.http.door import KeyGate
+from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.keys import KeyFile
 from whisper_lambda.http.limits import Usage
 from whisper_lambda.live.seals import Seal
@@ -184,6 +187,30 @@ def test_the_days_audio_ends_over_http(keyed: Guarded, http: httpx2.Client) -> N
         codes.append((answer.status_code, answer.json().get("error", {}).get("code")))
 
     assert codes == [(200, None), (429, "audio_quota_exceeded"), (413, "audio_too_long")]
+
+
+def test_an_answers_body_does_not_wait_for_its_head_to_be_acknowledged() -> None:
+    settings, delays = Settings(), []
+
+    class Looked(server.Connection):
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            line = transport.get_extra_info("socket")
+            delays.append(line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    with fake_service(settings=settings) as service:
+        gates = Gates.of(service, settings)
+        app = create_app(service, settings, gates=gates)
+        listener = server.bound("127.0.0.1", 0)
+        running = server.server(app, settings, gates, connection=Looked)
+        thread = threading.Thread(target=lambda: asyncio.run(running.serve(sockets=[listener])), daemon=True)
+        thread.start()
+        wait_for(lambda: running.started)
+        httpx2.get(f"http://127.0.0.1:{listener.getsockname()[1]}/health/live")
+        running.should_exit = True
+        thread.join(20)
+
+    assert delays == [1]
 
 
 def test_jobs_are_counted_against_the_days_audio(keyed: Guarded, http: httpx2.Client) -> None:

@@ -19,6 +19,9 @@ def transcribe(file: UploadFile, language: str = "es") -> dict[str, str]:
     return {"text": "".join(s.text for s in segments).strip()}
 
 
-listener = socket.create_server(("127.0.0.1", 0))
+# As uvicorn makes it of a host and a port: naming the protocol, so that asyncio turns Nagle's delay off.
+listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+listener.bind(("127.0.0.1", 0))
+listener.listen()
 print(f"http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
 uvicorn.Server(uvicorn.Config(app, log_level="critical")).run([listener])

@@ -40,6 +40,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first head."""
         super().connection_made(transport)
+        prompt(transport)
         self._arm(self.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -106,6 +107,17 @@ class Connection(H11Protocol):
             for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+
+
+def prompt(transport: asyncio.BaseTransport) -> None:
+    """Have an answer's body sent with its head, not 40 ms later, when the client has acknowledged that.
+
+    asyncio sees to it only where a socket names its protocol; one that was accepted from a socket of
+    `socket.create_server` does not.
+    """
+    line = transport.get_extra_info("socket")
+    if line is not None and line.family in {socket.AF_INET, socket.AF_INET6}:
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class Server(uvicorn.Server):
