@@ -111,6 +111,9 @@ class FakeRouter:
         if model == "nonsense":
             raise UnknownModel("'nonsense' is no model; known: tiny, base, small")
 
+    def at_most(self, model: str | None, *, english: bool) -> list[str]:
+        return [model or "base"]
+
     @contextmanager
     def engine(self, model: str | None = None) -> Iterator[tuple[Engine, ModelChoice]]:
         wish = model or "base"

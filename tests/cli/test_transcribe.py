@@ -44,6 +44,22 @@ def test_what_is_said_about_a_run_goes_to_stderr(cli: Cli, short: Path) -> None:
     assert "0:01 in " in said
 
 
+@pytest.mark.parametrize(
+    ("bound", "told"),
+    [("--budget-usd=1e-9", "at most 1e-09 USD"), ("--max-latency-s=0.001", "at most 0.001 s")],
+)
+def test_what_would_cost_or_take_more_than_is_wanted_is_refused_with_an_estimate(
+    cli: Cli, short: Path, bound: str, told: str
+) -> None:
+    refused = cli("transcribe", short, "--vad=off", bound)
+    heard = cli("transcribe", short, "--vad=off", "--budget-usd=1", "--max-latency-s=60")
+
+    assert (refused.returncode, refused.stdout) == (1, b"")
+    assert told in refused.stderr.decode()
+    assert "would take base about" in refused.stderr.decode()
+    assert (heard.returncode, heard.stdout) == (0, SAID)
+
+
 def test_a_fallback_is_told_once_however_many_files(cli: Cli, tmp_path: Path) -> None:
     for name in ("a.wav", "b.wav", "c.wav"):
         write_noise(tmp_path / name, 1)

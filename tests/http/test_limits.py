@@ -124,6 +124,22 @@ def test_a_refused_recording_costs_nothing(usage: Usage) -> None:
     usage.hear(who, 40)
 
 
+def test_tries_of_one_request_are_taken_off_the_day_once(usage: Usage, clock: Clock) -> None:
+    who, other = key(audio_s_per_day=100), key(audio_s_per_day=100)
+    for _ in range(3):
+        usage.hear(who, 60, "one")
+    usage.hear(other, 60, "one")
+    with pytest.raises(AudioQuotaUsed):
+        usage.hear(who, 60, "two")
+    with pytest.raises(AudioQuotaUsed):
+        usage.hear(who, 60, "two")
+    clock.now += DAY_S
+    usage.hear(who, 60, "one")
+
+    assert (usage.heard_today(who.id), usage.heard_today(other.id)) == (0, 0)
+    usage.hear(who, 100, "three")
+
+
 def test_after_retry_after_there_is_a_new_day(usage: Usage, clock: Clock) -> None:
     who = key(audio_s_per_day=100)
     usage.hear(who, 100)

@@ -77,7 +77,7 @@ class Turn:
             if audio_s > LONG_S and self._short:
                 self._admission.check_long(id(self))
         if self._visit.key:
-            self._admission.usage.hear(self._visit.key, audio_s)
+            self._admission.usage.hear(self._visit.key, audio_s, self._ask.once())
         self._admission.work.plan(id(self), self._audio_s)
 
     def told(self, event: Plan | Segment) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ class Ask:
     size_bytes: int  # of the recording as it came
     audio_s: float | None = None  # known only where the recording is samples already
     streamed: bool = False
+    once: Callable[[], str] = str  # names the request and all its repetitions; "" = it has none
 
 
 def facts(scope: Scope) -> MutableMapping[str, Any]:

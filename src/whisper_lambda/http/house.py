@@ -34,7 +34,7 @@ from whisper_lambda.http.asking import Ask, facts
 from whisper_lambda.http.fetch import fetch
 from whisper_lambda.http.fields import Field, blamed
 from whisper_lambda.http.listening import Event, Heard, Tell, Wish, hear, while_waited_for
-from whisper_lambda.http.resuming import SoFar, out_of_time, resumed
+from whisper_lambda.http.resuming import SoFar, out_of_time, repetition, resumed
 from whisper_lambda.http.upload import Spool, Upload, received
 from whisper_lambda.live.seals import SECRET_BYTES, Seal
 from whisper_lambda.network import Network
@@ -157,8 +157,9 @@ class House:
 
             return hear(self.service, recording, asked, told, so_far)
 
+        named = request.headers.get("idempotency-key", "")
         try:
-            return await self.in_turn(request, upload, wish, listen)
+            return await self.in_turn(request, upload, wish, listen, once=repetition(named, recording, asked))
         except OutOfTime:
             raise out_of_time(so_far, recording, asked, self.seal(), whose, time.time()) from None
 
@@ -172,9 +173,15 @@ class House:
         return whose(upload.values.get("user_id", ""))
 
     async def in_turn(
-        self, request: Request, upload: Upload, wish: Wish, listen: Callable[[Tell], Heard]
+        self,
+        request: Request,
+        upload: Upload,
+        wish: Wish,
+        listen: Callable[[Tell], Heard],
+        *,
+        once: Callable[[], str] = str,
     ) -> tuple[Heard, Receipt]:
-        """Run `listen` in a thread when its turn has come."""
+        """Run `listen` in a thread when its turn has come; `once` names a request and its repetitions."""
         known = facts(request.scope)
         known["model_asked"] = wish.model or "default"
         ask = Ask(
@@ -183,6 +190,7 @@ class House:
             model=wish.model,
             size_bytes=upload.size_bytes,
             streamed=bool(upload.values.get("stream")),
+            once=once,
         )
 
         async def work(going_on: Tell) -> tuple[Heard, float]:

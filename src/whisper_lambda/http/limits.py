@@ -72,8 +72,13 @@ class Usage:
                 begun.append(now)
             self._under_way[key.id] += 1
 
-    def hear(self, key: Key, audio_s: float) -> None:
+    def hear(self, key: Key, audio_s: float, once: str = "") -> None:
         """Take a recording's length off the key's day, or take nothing.
+
+        Args:
+            key: whose day.
+            audio_s: seconds of it.
+            once: names a request and all its repetitions: they are taken off once. "" = each counts.
 
         Raises:
             AudioQuotaUsed: not so much is left today.
@@ -87,7 +92,7 @@ class Usage:
             raise AudioTooLong(f"{audio_s:.0f} s of audio; the key {key.id} may send {allowed:g} s a day")
         now = self._clock()
         day = int(now // DAY_S)
-        if not self._took(key.id, day, audio_s, allowed):
+        if not self._took(key.id, day, audio_s, allowed, once):
             raise AudioQuotaUsed(
                 f"the key {key.id} may send {allowed:g} s of audio a day (UTC), and less is left than this",
                 retry_after_s=(day + 1) * DAY_S - now,
@@ -115,14 +120,24 @@ class Usage:
             ).fetchall()
         return float(rows[0][0]) if rows else 0.0
 
-    def _took(self, key_id: str, day: int, audio_s: float, allowed: float) -> bool:
+    def _took(self, key_id: str, day: int, audio_s: float, allowed: float, once: str) -> bool:
         with self._opened() as database:
             database.execute("delete from usage where day < ?", (day,))
+            database.execute("delete from taken where day < ?", (day - 1,))
+            if (
+                once
+                and database.execute(
+                    "select 1 from taken where key_id = ? and request = ?", (key_id, once)
+                ).fetchone()
+            ):
+                return True
             database.execute("insert or ignore into usage values (?, ?, 0)", (key_id, day))
             taken = database.execute(
                 "update usage set audio_s = audio_s + ? where key_id = ? and day = ? and audio_s + ? <= ?",
                 (audio_s, key_id, day, audio_s, allowed),
             )
+            if once and taken.rowcount:
+                database.execute("insert or ignore into taken values (?, ?, ?)", (key_id, once, day))
             return taken.rowcount == 1
 
     @contextmanager
@@ -135,6 +150,10 @@ class Usage:
                 database.execute(
                     "create table if not exists usage (key_id text, day integer, audio_s real,"
                     " primary key (key_id, day))"
+                )
+                database.execute(
+                    "create table if not exists taken (key_id text, request text, day integer,"
+                    " primary key (key_id, request))"
                 )
                 yield database
         except (OSError, sqlite3.Error) as cause:

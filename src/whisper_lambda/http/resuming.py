@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from whisper_lambda import pipeline
@@ -118,3 +119,21 @@ def resumed(text: str, source: Source, wish: Wish, seal: Seal, tenant: str, now:
     if said["language"] and not options.multilingual:
         options = replace(options, language=said["language"])
     return replace(wish, options=options, from_s=float(said["from_s"]))
+
+
+def repetition(named: str, source: Source, wish: Wish) -> Callable[[], str]:
+    """Return what names a request and every other try of it, so that a key's day pays for one of them.
+
+    The recording and the wish are part of the name: what a try is spared, the one before it heard.
+
+    Args:
+        named: the client's idempotency key; "" = it has none, and each try counts.
+        source: the recording; it is read when the name is asked for.
+        wish: what is to be heard; where nothing of it is remembered each try counts, too.
+    """
+
+    def name() -> str:
+        known = identity(source)
+        return hashlib.sha256(f"{named} {wish!r} ".encode() + known.digest).hexdigest() if known else ""
+
+    return name if named and wish.tenant is not None else str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 
 import numpy as np
@@ -13,28 +14,54 @@ from whisper_lambda.tools.costing.simulator import Outcome, Pool, simulate
 FOREVER = {"keep_alive_s": math.inf, "added_per_10_s": 1e12}
 
 
-def poisson(arrivals: int, per_s: float, mean_s: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Arrivals and services whose means are exactly those asked for: only their order is left to chance."""
-    random = np.random.default_rng(seed)
-    gaps, service = random.exponential(1.0, arrivals), random.exponential(1.0, arrivals)
+def poisson(
+    arrivals: int, per_s: float, mean_s: float, seed: int = 1, chance: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Arrivals and services whose means are exactly those asked for: only their order is left to chance.
+
+    `chance=-1` draws the opposite of what 1 draws: long where that is short.
+    """
+    drawn = np.random.default_rng(seed).random((2, arrivals))
+    gaps, service = -np.log(np.clip(drawn if chance > 0 else 1 - drawn, 1e-16, None))
     return np.cumsum(gaps / gaps.mean() / per_s), service / service.mean() * mean_s
 
 
 @pytest.mark.parametrize(
-    ("servers", "busy", "arrivals"), [(1, 0.5, 200_000), (4, 0.7, 250_000), (20, 0.8, 250_000)]
+    ("servers", "busy", "arrivals"),
+    [(1, 0.5, 100_000), (4, 0.7, 100_000), (20, 0.8, 600_000), (4, 0.9, 400_000)],
 )
 def test_waiting_is_that_of_the_queue_m_m_c(servers: int, busy: float, arrivals: int) -> None:
+    """The mean of two runs whose chances are each other's opposite."""
     mean_s = 2.0
     per_s = busy * servers / mean_s
-    times, service = poisson(arrivals, per_s, mean_s)
+    shares, means = [], []
+    for chance in (1, -1):
+        times, service = poisson(arrivals, per_s, mean_s, chance=chance)
+        found = simulate(times, service, Pool(most=servers, waits=True, **FOREVER))
+        waited = found.waited_s[arrivals // 20 :]
+        shares.append(float((waited > 0).mean()))
+        means.append(float(waited.mean()))
+        assert not found.refused.any()
+
+    assert np.mean(shares) == pytest.approx(erlang_c(servers, busy * servers), rel=0.02)
+    assert np.mean(means) == pytest.approx(mean_wait_s(servers, per_s, mean_s), rel=0.02)
+
+
+@pytest.mark.parametrize("busy", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize("servers", [1, 4, 20])
+def test_each_waits_as_long_as_it_must_at_any_load(servers: int, busy: float) -> None:
+    """Where chance is too large for 2 %: each arrival takes the server that is free first, no other way."""
+    times, service = poisson(20_000, busy * servers / 2.0, 2.0)
+    free = [0.0] * servers
+    by_hand = []
+    for now, takes in zip(times.tolist(), service.tolist(), strict=True):
+        begins = max(now, heapq.heappop(free))
+        heapq.heappush(free, begins + takes)
+        by_hand.append(begins - now)
 
     found = simulate(times, service, Pool(most=servers, waits=True, **FOREVER))
 
-    warm = arrivals // 20
-    waited = found.waited_s[warm:]
-    assert float((waited > 0).mean()) == pytest.approx(erlang_c(servers, busy * servers), rel=0.02)
-    assert float(waited.mean()) == pytest.approx(mean_wait_s(servers, per_s, mean_s), rel=0.02)
-    assert not found.refused.any()
+    assert found.waited_s == pytest.approx(np.array(by_hand), abs=1e-6)
 
 
 @pytest.mark.parametrize(("servers", "load"), [(1, 0.5), (5, 4.0), (50, 45.0)])
