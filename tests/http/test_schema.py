@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
@@ -22,7 +22,8 @@ from whisper_lambda.http import server
 from whisper_lambda.http.app import create_app
 from whisper_lambda.http.gates import Gates
 
-CASES = int(os.environ.get("SCHEMA_CASES", "40"))  # a route and mode; more for a long run
+SHORT = 40
+CASES = int(os.environ.get("SCHEMA_CASES", SHORT))  # a route and mode; more for a long run
 ENVELOPE = {"message", "type", "param", "code"}
 DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text(encoding="utf-8"))
 # Health and metrics have tests of their own; what takes no input cannot be sent a wrong one.
@@ -72,11 +73,18 @@ def test_no_call_is_answered_with_5xx_or_out_of_shape(
         phases=[Phase.generate],
         deadline=None,
         database=None,
+        derandomize=CASES <= SHORT,  # `make test` makes the same calls every time
         suppress_health_check=list(HealthCheck),
     )
     @given(st.data())
     def every_case(data: Any) -> None:
-        answer = data.draw(cases).call(base_url=address)
+        try:
+            case = data.draw(cases)
+        except ValueError as cause:  # the generator now and then trips over a value it made itself
+            if "Unsupported type" not in str(cause):
+                raise
+            reject()
+        answer = case.call(base_url=address)
         ANSWERS[answer.status_code] += 1
         assert answer.status_code < 500, answer.content
         if answer.status_code >= 400 and method != "head":  # which has no body
