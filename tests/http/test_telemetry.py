@@ -31,7 +31,7 @@ def log() -> Iterator[io.StringIO]:
 
 
 def configured(settings: Settings, out: io.StringIO) -> Iterator[io.StringIO]:
-    names = ["", "whisper_lambda", "uvicorn", "httpx2", "httpcore2"]
+    names = ["", "whisper_lambda", "uvicorn", "httpx2", "httpcore2", "python_multipart"]
     before = [
         (logging.getLogger(n), logging.getLogger(n).level, logging.getLogger(n).handlers[:]) for n in names
     ]
@@ -102,7 +102,7 @@ def every_way_to_fail(url: str, key: str) -> list[int]:
         def post(path: str, headers=good, **how) -> None:
             statuses.append(http.post(path, headers=headers, **how).status_code)
 
-        for path in ("/transcribe", "/v1/audio/transcriptions", "/v1/audio/translations", "/asr"):
+        for path in ("/transcribe", "/v1/audio/transcriptions", "/v1/audio/translations", "/asr", "/v1/jobs"):
             file = "audio_file" if path == "/asr" else "file"
             for fields in (
                 {},
@@ -117,6 +117,9 @@ def every_way_to_fail(url: str, key: str) -> list[int]:
                 {"url": f"https://{CANARY}.example/{CANARY}"},
                 {"timestamp_granularities[]": CANARY},
                 {"stream": CANARY},
+                {"upload": f"upl_{CANARY}"},
+                {"webhook": f"http://{CANARY}.example/"},
+                {"user_id": CANARY, "idempotency_key": CANARY},
             ):
                 post(path, data=fields, files={file: named})
             post(path, files={file: (f"{CANARY}.wav", junk)})
@@ -140,6 +143,15 @@ def every_way_to_fail(url: str, key: str) -> list[int]:
                 http.get(path, headers=good | {"Cookie": CANARY, "User-Agent": CANARY}).status_code
             )
         statuses.append(http.get(f"/v1/models/{CANARY}", headers=good).status_code)
+        post("/v1/uploads", json={"size_bytes": CANARY, "filename": CANARY})
+        post("/v1/uploads", json={CANARY: CANARY})
+        post("/v1/uploads", content=junk)
+        for path in (f"/v1/jobs/{CANARY}", f"/v1/jobs/{CANARY}/result", f"/v1/uploads/{CANARY}/{CANARY}"):
+            statuses.append(http.get(path, headers=good, params={CANARY: CANARY}).status_code)
+            statuses.append(http.delete(path, headers=good).status_code)
+        statuses.append(
+            http.put(f"/v1/uploads/{CANARY}/{CANARY}?{CANARY}", headers=good, content=junk).status_code
+        )
         statuses.append(http.request(CANARY.upper(), f"/{CANARY}", headers=good).status_code)
         try:
             http.post("/transcribe", headers=good, files={"file": ("a.wav", wav(60.0))}, timeout=0.05)
@@ -241,6 +253,7 @@ def test_libraries_are_quiet_below_warnings() -> None:
         "from whisper_lambda.telemetry import configure_logging\n"
         "configure_logging(Settings(log_level='debug'))\n"
         "logging.getLogger('python_multipart').debug('hidden'); logging.getLogger('x').info('hidden')\n"
+        "logging.getLogger('python_multipart.multipart').warning('hidden: it quotes what is broken')\n"
         "logging.getLogger('x').warning('seen'); logging.getLogger('whisper_lambda.http').debug('seen')"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
