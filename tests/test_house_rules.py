@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "whisper_lambda"
 FIXTURES = ROOT / "tests" / "fixtures"
 MODULES = sorted(SOURCE.rglob("*.py"))
-HEAVY = {"av", "boto3", "ctranslate2", "dbos", "huggingface_hub", "sqlalchemy", "tokenizers"}
+HEAVY = {"av", "boto3", "ctranslate2", "dbos", "huggingface_hub", "onnxruntime", "sqlalchemy", "tokenizers"}
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 
 # Programs of their own, each ended with its one task: what they import no process of ours holds.

@@ -54,6 +54,13 @@ class Settings:
         metadata={"help": "cores to use; 0 = what the machine, its cgroup or Lambda's memory allows"},
     )
     batch_size: int = field(default=8, metadata={"help": "most chunks decoded together on one core"})
+    onnx_encoder: bool = field(
+        default=True,
+        metadata={
+            "help": "long chunks are encoded by ONNX Runtime where the processor has VNNI: in less than half "
+            "the time, for more memory once there is a long one; no = by CTranslate2, as elsewhere"
+        },
+    )
     max_audio_s: float = field(default=4 * 3600.0, metadata={"help": "longest recording accepted, seconds"})
     max_audio_mb: int = field(default=2048, metadata={"help": "largest file accepted, megabytes"})
     decode_timeout_s: float = field(

@@ -100,6 +100,11 @@ def has_fast_avx512(cpuinfo: Path = CPUINFO) -> bool:
     return {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"} <= cpu_flags(cpuinfo)
 
 
+def has_vnni(cpuinfo: Path = CPUINFO) -> bool:
+    """Tell whether 8-bit products can be summed without loss: ONNX Runtime's overflow on an x86 without."""
+    return not {"avx512_vnni", "avx_vnni"}.isdisjoint(cpu_flags(cpuinfo))
+
+
 def cgroup_cores(cgroup: Path = CGROUP) -> float | None:
     """Return the processor time the cgroup grants, in cores; None where there is no limit."""
     both = cgroup / "cpu.max"

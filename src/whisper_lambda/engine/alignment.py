@@ -32,13 +32,23 @@ class Alignment:
     probabilities: tuple[float, ...]  # 0..1; one for each token
 
     @classmethod
-    def from_path(cls, path: Sequence[tuple[int, int]], probabilities: Sequence[float]) -> Alignment:
-        """Read (token, position) pairs: a token starts where the path first reaches it."""
+    def from_path(
+        cls, path: Sequence[tuple[int, int]], probabilities: Sequence[float], *, positions: int = 1
+    ) -> Alignment:
+        """Read (token, position) pairs: a token starts where the path first reaches it.
+
+        Args:
+            path: of the attention.
+            probabilities: one for each token.
+            positions: how many of the encoder's the decoder saw as one.
+        """
         first: dict[int, int] = {}
         for token, position in path:
             first.setdefault(token, position)
         last = path[-1][1] if path else 0
-        starts = [first.get(t, last) / POSITIONS_PER_SECOND for t in range(len(probabilities) + 1)]
+        starts = [
+            first.get(t, last) * positions / POSITIONS_PER_SECOND for t in range(len(probabilities) + 1)
+        ]
         return cls(tuple(starts), tuple(probabilities))
 
 

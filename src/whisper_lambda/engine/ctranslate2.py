@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_lambda import lanes, machine
+from whisper_lambda import inference, lanes, machine
 from whisper_lambda.config import Settings, prefer_avx512
 from whisper_lambda.engine import halves, policy, segmenting, windows
 from whisper_lambda.engine.alignment import Alignment, timed_words
 from whisper_lambda.engine.batching import Batcher
+from whisper_lambda.engine.encoder import FullWindows
 from whisper_lambda.engine.features import FRAMES_PER_SECOND, log_mel
 from whisper_lambda.engine.policy import Hypothesis, Rung
 from whisper_lambda.engine.stretch import Stretch
@@ -38,10 +39,10 @@ from whisper_lambda.types import (
     Window,
 )
 
-POLICY = "3"  # part of the version: changes with every change that could change a word
+POLICY = "4"  # part of the version: changes with every change that could change a word
 SECONDS_TO_DETECT = 30.0
 WORKING_BYTES = 150_000_000  # activations of a replica at a full window; measured for base
-_NOTHING: tuple[None, float, None] = (None, 0.0, None)
+_NOTHING: tuple[None, tuple[float, bool], None] = (None, (0.0, False), None)
 WORDLESS = frozenset(" .,!?…-–—~*♪♫()[]\"'。、！？")
 
 
@@ -86,7 +87,7 @@ class Ctranslate2Engine:
             raise EngineFailed(f"{installed.name}: the model cannot be loaded: {cause}") from cause
         self._memory_bytes = installed.bytes + replicas * WORKING_BYTES
         # The recording's language is heard from a chunk that is decoded next: it is encoded once.
-        self._detected: tuple[Samples | None, float, Any] = _NOTHING
+        self._detected: tuple[Samples | None, tuple[float, bool], Any] = _NOTHING
         self._stretch = Stretch(settings.batch_size)
         self._batcher: Batcher[_Question | WindowQuestion, _Answer | Continuation] = Batcher(
             self._answer_batch,
@@ -95,13 +96,17 @@ class Ctranslate2Engine:
             largest=settings.batch_size,
             of_one=lambda: self._stretch.most,
         )
-        self._library = ctranslate2.__version__
+        self._library = f"ctranslate2 {ctranslate2.__version__}"
+        self._full: FullWindows | None = None
+        if settings.onnx_encoder and machine.has_vnni():
+            self._full = FullWindows(installed)
+            self._library += f", onnxruntime {inference.version()}"
 
     @property
     def version(self) -> str:
         """Policy, library and weights."""
         weights = f"{self._installed.name}/{self._installed.digest[:16]}"
-        return f"whisper-lambda policy {POLICY}, ctranslate2 {self._library}, {weights}"
+        return f"whisper-lambda policy {POLICY}, {self._library}, {weights}"
 
     @property
     def languages(self) -> frozenset[str]:
@@ -117,6 +122,8 @@ class Ctranslate2Engine:
         """Finish what was asked and free the model."""
         self._batcher.close()
         self._model.unload_model()
+        if self._full:
+            self._full.close()
         machine.trim_heap()
 
     def detect_language(self, chunk: Chunk, candidates: tuple[str, ...] = ()) -> LanguageGuess:
@@ -125,8 +132,9 @@ class Ctranslate2Engine:
             return LanguageGuess(next(iter(self.languages)), 1.0)
         try:
             window = Rung().window_s(chunk.duration)
-            encoded = self._encode([chunk.samples], window)
-            self._detected = (chunk.samples, window, encoded)
+            sketchy = Rung().sketchy(window)
+            encoded = self._encode([chunk.samples], window, sketchy=sketchy)
+            self._detected = (chunk.samples, (window, sketchy), encoded)
             return LanguageGuess(*self._likeliest(encoded, candidates))
         except RuntimeError as cause:
             raise EngineFailed(f"language detection failed: {cause}") from cause
@@ -271,12 +279,14 @@ class Ctranslate2Engine:
         """Run one batch: encode, decode, align. All questions have one key."""
         first = questions[0]
         window, longest = _sizes(first)
-        encoded = self._known(questions, window) or self._encode([q.samples for q in questions], window)
-        lanes.stay()
         sketchy = first.rung.sketchy(window)
+        encoded = self._known(questions, window, sketchy) or self._encode(
+            [q.samples for q in questions], window, sketchy=sketchy
+        )
+        lanes.stay()
         began = time.perf_counter()
         results = self._model.generate(
-            self._pooled(encoded) if sketchy else encoded,
+            encoded,
             [list(q.start) for q in questions],
             beam_size=first.rung.beam_size,
             patience=policy.PATIENCE if sketchy else 1.0,
@@ -293,26 +303,28 @@ class Ctranslate2Engine:
         hypotheses = [self._hypothesis(r, first.rung) for r in results]
         return self._aligned(encoded, questions, hypotheses)
 
-    def _encode(self, samples: Sequence[Samples], window_s: float) -> Any:  # noqa: ANN401 - StorageView is untyped
-        """Encode one by one, so that each attention stays in the cache, and put the results together."""
+    def _encode(self, samples: Sequence[Samples], window_s: float, *, sketchy: bool = False) -> Any:  # noqa: ANN401 - StorageView is untyped
+        """Encode one by one, so that each attention stays in the cache, and put the results together.
+
+        A position is 20 ms; where the decoder is to read less (`sketchy`) it is `policy.POOL` times that.
+        """
         each = []
         for one in samples:
             lanes.stay()  # a batch nobody waits for any more ends here, and not seconds later
-            mel = log_mel(one, window_s, self._installed.mel_bins)[np.newaxis]
-            each.append(self._model.encode(self._view(np.ascontiguousarray(mel))))
-        return each[0] if len(each) == 1 else self._view(np.concatenate([np.asarray(e) for e in each]))
+            mel = np.ascontiguousarray(log_mel(one, window_s, self._installed.mel_bins)[np.newaxis])
+            if sketchy and self._full:
+                each.append(self._full.encode(mel))
+            else:
+                encoded = self._model.encode(self._view(mel))
+                each.append(_pooled(np.asarray(encoded)) if sketchy else encoded)
+        if len(each) == 1 and not sketchy:
+            return each[0]
+        return self._view(np.concatenate([np.asarray(e) for e in each]))
 
-    def _pooled(self, encoded: Any) -> Any:  # noqa: ANN401 - as above
-        """Return the mean of each `policy.POOL` positions: the decoder reads all of them at every step."""
-        positions = np.asarray(encoded)
-        count, length, width = positions.shape
-        groups = positions[:, : length // policy.POOL * policy.POOL].reshape(count, -1, policy.POOL, width)
-        return self._view(np.ascontiguousarray(groups.mean(axis=2, dtype=np.float32)))
-
-    def _known(self, questions: Sequence[_Question], window: float) -> Any:  # noqa: ANN401 - as above
+    def _known(self, questions: Sequence[_Question], window: float, sketchy: bool) -> Any:  # noqa: ANN401 - as above
         """Return the encoding the language was just heard from, if that is what is asked for alone."""
         samples, seen, encoded = self._detected
-        if len(questions) > 1 or samples is not questions[0].samples or seen != window:
+        if len(questions) > 1 or samples is not questions[0].samples or seen != (window, sketchy):
             return None
         self._detected = _NOTHING
         return encoded
@@ -336,19 +348,34 @@ class Ctranslate2Engine:
         # One at a time: the library scales attention over the batch's longest text, so that what shares
         # a batch would move times and scores; and the padding costs more than the batch saves.
         rows = np.asarray(encoded)
+        positions = policy.POOL if questions[0].rung.sketchy(_sizes(questions[0])[0]) else 1
         marks = [t for t in questions[0].start if t >= self._vocabulary.sot]
         return [
-            _Answer(h, self._alignment(rows[n : n + 1], marks, h, len(q.samples)) if h.tokens else None)
+            _Answer(
+                h, self._alignment(rows[n : n + 1], marks, h, len(q.samples), positions) if h.tokens else None
+            )
             for n, (q, h) in enumerate(zip(questions, hypotheses, strict=True))
         ]
 
     def _alignment(
-        self, encoded: NDArray[np.float32], marks: Sequence[int], hypothesis: Hypothesis, samples: int
+        self,
+        encoded: NDArray[np.float32],
+        marks: Sequence[int],
+        hypothesis: Hypothesis,
+        samples: int,
+        positions: int,
     ) -> Alignment:
         lanes.stay()
-        frames = round(samples / SAMPLE_RATE * FRAMES_PER_SECOND)
+        frames = round(samples / SAMPLE_RATE * FRAMES_PER_SECOND / positions)
         (found,) = self._model.align(self._view(encoded), marks, [list(hypothesis.tokens)], [frames])
-        return Alignment.from_path(found.alignments, found.text_token_probs)
+        return Alignment.from_path(found.alignments, found.text_token_probs, positions=positions)
+
+
+def _pooled(positions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean of each `policy.POOL` positions: the decoder reads all of them at every step."""
+    count, length, width = positions.shape
+    groups = positions[:, : length // policy.POOL * policy.POOL].reshape(count, -1, policy.POOL, width)
+    return np.ascontiguousarray(groups.mean(axis=2, dtype=np.float32))
 
 
 def _max_length(before: int, longest: int) -> int:

@@ -10,10 +10,13 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from whisper_lambda.errors import ModelCorrupt
-from whisper_lambda.models import catalogue, int8
+from whisper_lambda.models import catalogue, int8, model_bin
 
 MANIFEST = "manifest.json"
 
@@ -73,6 +76,35 @@ def verify(installed: Installed) -> None:
             raise corrupt(installed.name, path, "is missing")
         if path.stat().st_size != file.bytes or sha256_of((path,)) != file.sha256:
             raise corrupt(installed.name, path, "is not the file that was installed")
+
+
+def verified_arrays(installed: Installed, weights: BinaryIO, prefix: str) -> dict[str, NDArray[np.generic]]:
+    """Read variables out of an open model.bin, refusing one that is not what the manifest says.
+
+    Raises:
+        ModelCorrupt: names the file and says what to do.
+    """
+    weights.seek(0)
+    hashed = _Hashed(weights)
+    path = installed.path / "model.bin"
+    found = model_bin.arrays(hashed, path, prefix)
+    (promised,) = [f.sha256 for f in installed.files if f.name == "model.bin"]
+    if hashed.digest.hexdigest() != promised:
+        raise corrupt(installed.name, path, "is not the file that was installed")
+    return found
+
+
+class _Hashed:
+    """Reads on, and hashes what it read."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self.digest = hashlib.sha256()
+
+    def read(self, n: int, /) -> bytes:
+        block = self._source.read(n)
+        self.digest.update(block)
+        return block
 
 
 def corrupt(name: str, path: Path, what: str) -> ModelCorrupt:

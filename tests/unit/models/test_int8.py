@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_weights import SHAPE
 
 from whisper_lambda.errors import ModelCorrupt
-from whisper_lambda.models import int8
+from whisper_lambda.models import int8, model_bin
 from whisper_lambda.tools.random_weights import Shape, random_spec
 
 
@@ -126,8 +126,8 @@ def test_crafted_bytes_give_a_model_or_a_refusal_never_another_error(tmp_path_fa
 
 
 def test_a_claim_of_four_gigabytes_allocates_nothing(tmp_path):
-    head = struct.pack("<I", 6) + int8._string("WhisperSpec") + struct.pack("<II", 3, 1)
-    variable = int8._string("a/weight") + struct.pack("<BIIBI", 2, 65_535, 65_536, 1, 65_535 * 65_536)
+    head = struct.pack("<I", 6) + model_bin.string("WhisperSpec") + struct.pack("<II", 3, 1)
+    variable = model_bin.string("a/weight") + struct.pack("<BIIBI", 2, 65_535, 65_536, 1, 65_535 * 65_536)
     (tmp_path / "bomb.bin").write_bytes(head + variable + b"x")
     tracemalloc.start()
     try:
@@ -146,11 +146,11 @@ def test_a_claim_of_four_gigabytes_allocates_nothing(tmp_path):
         (b"", "ends in the middle"),
         (b"PK\x03\x04" + b"x" * 100, "version 6"),
         (
-            struct.pack("<I", 6) + int8._string("TransformerSpec") + struct.pack("<II", 3, 1),
+            struct.pack("<I", 6) + model_bin.string("TransformerSpec") + struct.pack("<II", 3, 1),
             "not a Whisper model",
         ),
         (
-            struct.pack("<I", 6) + int8._string("WhisperSpec") + struct.pack("<II", 2, 1),
+            struct.pack("<I", 6) + model_bin.string("WhisperSpec") + struct.pack("<II", 2, 1),
             "not a Whisper model",
         ),
     ],
@@ -165,8 +165,8 @@ def test_other_files_are_refused_with_a_reason(tmp_path, content, complaint):
 @pytest.mark.parametrize("size", [0, 1, 7, 9, 17, 4_000_000_000])
 @pytest.mark.parametrize("name", ["a/weight", "a/bias"])
 def test_a_variable_whose_size_is_not_its_shapes_is_refused(tmp_path, name, size):
-    head = struct.pack("<I", 6) + int8._string("WhisperSpec") + struct.pack("<II", 3, 1)
-    variable = int8._string(name) + struct.pack("<BIIBI", 2, 2, 2, 4, size)  # 2 x 2 of fp16: 8 bytes
+    head = struct.pack("<I", 6) + model_bin.string("WhisperSpec") + struct.pack("<II", 3, 1)
+    variable = model_bin.string(name) + struct.pack("<BIIBI", 2, 2, 2, 4, size)  # 2 x 2 of fp16: 8 bytes
     (tmp_path / "model.bin").write_bytes(head + variable + b"x" * min(size, 100))
 
     with pytest.raises(ModelCorrupt, match="which its shape"):
