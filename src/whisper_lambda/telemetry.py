@@ -7,19 +7,19 @@ exceptions are told when the operator says so (`log_words`); names of files are 
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
-from structlog.stdlib import ProcessorFormatter
 
 from whisper_lambda.config import Settings
 
@@ -300,6 +300,38 @@ def configure_logging(settings: Settings, out: TextIO = sys.stderr) -> None:
 
 def formatter(*, human: bool, words: bool, colours: bool = False) -> logging.Formatter:
     """Return what turns a log record, ours or a library's, into a line."""
+    if human:
+        return _for_people(words=words, colours=colours)
+    return _Json(words=words)
+
+
+class _Json(logging.Formatter):
+    """One JSON object a record. structlog, with its colours, is loaded for people only: 0.08 s of a start."""
+
+    def __init__(self, *, words: bool) -> None:
+        super().__init__()
+        self._words = words
+
+    def format(self, record: logging.LogRecord) -> str:
+        event: dict[str, Any] = {
+            "event": record.getMessage(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "time": datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        }
+        _with_request_id(None, "", event)
+        event.update(getattr(record, "facts", {}))
+        if record.exc_info and self._words:
+            event["exception"] = self.formatException(record.exc_info)
+        elif record.exc_info:
+            event["exc_info"] = record.exc_info
+            _frames_only(None, "", event)
+        return json.dumps(event, ensure_ascii=False, default=repr)
+
+
+def _for_people(*, words: bool, colours: bool) -> logging.Formatter:
+    import structlog
+
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -307,16 +339,12 @@ def formatter(*, human: bool, words: bool, colours: bool = False) -> logging.For
         _with_request_id,
         structlog.stdlib.ExtraAdder(allow=("facts",)),
         _with_facts,
+        structlog.processors.format_exc_info if words else _frames_only,
     ]
-    if words:
-        shared.append(structlog.processors.format_exc_info)
-    else:
-        shared.append(_frames_only)
-    last: Any = structlog.processors.JSONRenderer(ensure_ascii=False)
-    if human:
-        last = structlog.dev.ConsoleRenderer(colors=colours, timestamp_key="time")
-    return ProcessorFormatter(
-        foreign_pre_chain=shared, processors=[ProcessorFormatter.remove_processors_meta, last]
+    last = structlog.dev.ConsoleRenderer(colors=colours, timestamp_key="time")
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
     )
 
 

@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import random
+import threading
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +18,18 @@ from lambda_events import http_event, multipart
 
 from fakes import FakeEngine
 from serving import wav
+from whisper_lambda import staffing
 from whisper_lambda.aws.deadline import CUT_S
 from whisper_lambda.aws.environment import Environment
 from whisper_lambda.aws.http_event import SEPARATOR
 from whisper_lambda.aws.runtime import serve
 from whisper_lambda.aws.runtime_api import Failure, Invocation
 from whisper_lambda.config import Settings
+from whisper_lambda.http.app import create_app
+from whisper_lambda.http.gates import Gates
+from whisper_lambda.http.handing_on import SPARE_S
+from whisper_lambda.http.keys import exported, new_key
+from whisper_lambda.jobs.desk import Desk
 
 BUDGETS = int(os.environ.get("BUDGETS", "60"))  # make deadlines: 1,000
 AT_ONCE = 4  # an environment has one at a time; on a busy machine many would measure the machine
@@ -69,6 +77,19 @@ class Taken:
             return json.loads(head)["statusCode"], body.decode()
         told = json.loads(self.body)
         return told["statusCode"], told["body"]
+
+
+@dataclass
+class Stuck(FakeEngine):
+    """Hears its first `quick` chunks at once, and none after them before it is freed."""
+
+    quick: int = 1
+    freed: threading.Event = field(default_factory=threading.Event)
+
+    def transcribe(self, chunk, options):
+        if len(self.heard) >= self.quick:
+            self.freed.wait(60)
+        return super().transcribe(chunk, options)
 
 
 @dataclass
@@ -159,14 +180,13 @@ def outcome(ends: float, budget_s: float, taken: Taken, sentences: int) -> str:
 
 def test_what_was_heard_and_what_was_not_make_the_whole() -> None:
     recording = wav(110.0)
-    engine = FakeEngine(text=" Uno.", delay_s=3.5, serial=True)
+    engine = Stuck(text=" Uno.", serial=True, quick=1_000)
     with environment(settings=PATIENT, engine=engine) as env:
-        engine.delay_s = 0.0
         _, whole = ask(env, 60, recording, response_format="verbose_json")
-        engine.delay_s = 3.5
+        engine.quick = len(engine.heard) + 1
         status, cut = ask(env, CUT_S + 8.0, recording, response_format="verbose_json")
         partial, token = cut["error"]["partial"], cut["error"]["resume"]
-        engine.delay_s = 0.0
+        engine.freed.set()
         _, rest = ask(env, 60, recording, response_format="verbose_json", resume=token)
 
     assert (status, cut["error"]["code"]) == (504, "out_of_time")
@@ -178,10 +198,11 @@ def test_what_was_heard_and_what_was_not_make_the_whole() -> None:
 
 
 def test_a_stream_that_is_cut_says_so_in_an_event() -> None:
-    engine = FakeEngine(text=" Uno.", delay_s=3.5, serial=True)
+    engine = Stuck(text=" Uno.", serial=True)
     settings = replace(PATIENT, lambda_invoke_mode="stream")
     with environment(settings=settings, engine=engine) as env:
         taken = asyncio.run(asked(env, event(wav(110.0), stream="true"), CUT_S + 8.0))
+        engine.freed.set()
     status, body = taken.answer
     last = [line for line in body.splitlines() if line.startswith("data: ")][-1]
 
@@ -194,11 +215,11 @@ def test_a_stream_that_is_cut_says_so_in_an_event() -> None:
 
 def test_a_token_is_good_for_its_recording_and_nothing_else() -> None:
     recording = wav(80.0)
-    engine = FakeEngine(text=" Uno.", delay_s=3.5, serial=True)
+    engine = Stuck(text=" Uno.", serial=True)
     with environment(settings=PATIENT, engine=engine) as env:
         _, cut = ask(env, CUT_S + 8.0, recording)
         token = cut["error"]["resume"]
-        engine.delay_s = 0.0
+        engine.freed.set()
         other = ask(env, 60, wav(79.0), resume=token)
         forged = ask(env, 60, recording, resume=token[:-2] + ("AA" if token[-2:] != "AA" else "BB"))
         nonsense = ask(env, 60, recording, resume="nonsense")
@@ -208,6 +229,50 @@ def test_a_token_is_good_for_its_recording_and_nothing_else() -> None:
     for status, body in (other, forged, nonsense):
         assert (status, body["error"]["code"], body["error"]["param"]) == (400, "bad_resume_token", "resume")
     assert same_secret[0] == 200
+
+
+class Office(staffing.Office):
+    """Keeps jobs here, as Lambda keeps them in its table: nobody does them."""
+
+    def desk(self) -> Desk:
+        return staffing.open_desk(replace(self._settings, table=None))
+
+
+def short_of_time(home: Path, route: str, *scopes: str, **headers: str) -> tuple[int, Any, Desk]:
+    """Send a recording that cannot be heard in time; return status, answer, and the desk."""
+    text, key = new_key("hernan", time.time(), scopes=scopes or ("transcribe", "jobs"))
+    settings = replace(PATIENT, home=home, table="jobs", keys=exported([key]))
+    form, kind = multipart({"language": "es"}, wav(80.0))
+    headers = {"content-type": kind, "authorization": f"Bearer {text}", **headers}
+    raw = json.dumps(http_event("POST", route, body=form, headers=headers)).encode()
+    engine = Stuck(text=" Uno.", serial=True)
+    with environment(settings=settings, engine=engine) as env:
+        office = Office(env.service, settings)
+        app = create_app(env.service, settings, gates=Gates.of(env.service, settings), office=office)
+        taken = asyncio.run(asked(replace(env, app=app), raw, CUT_S + SPARE_S + 4.0))
+        engine.freed.set()
+    status, told = taken.answer
+    return status, json.loads(told), office.desk()
+
+
+@pytest.mark.parametrize("route", ["/v1/audio/transcriptions", "/transcribe"])
+def test_who_says_a_job_will_do_gets_one_where_the_time_is_short(tmp_path: Path, route: str) -> None:
+    status, told, desk = short_of_time(tmp_path, route, prefer="respond-async, wait=5")
+    job = desk.job(told["id"], "hernan")
+
+    assert (status, told["status"], job.order.options.language) == (202, "queued", "es")
+    assert desk.objects.size(job.source) == len(wav(80.0))
+
+
+@pytest.mark.parametrize(("scopes", "headers"), [((), {}), (("transcribe",), {"prefer": "respond-async"})])
+def test_who_does_not_say_so_or_may_not_gets_what_was_heard(
+    tmp_path: Path, scopes: Any, headers: Any
+) -> None:
+    status, told, desk = short_of_time(tmp_path, "/v1/audio/transcriptions", *scopes, **headers)
+
+    assert (status, told["error"]["code"]) == (504, "out_of_time")
+    assert told["error"]["resume"]
+    assert desk.listed("hernan", limit=1) == []
 
 
 def test_sdks_are_told_not_to_send_it_again() -> None:

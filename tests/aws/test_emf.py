@@ -55,7 +55,8 @@ def test_every_metric_named_is_one_of_the_list() -> None:
 
 def test_an_environment_is_born_once() -> None:
     out = io.StringIO()
-    meter = emf.EmfMeter("api", birth={"init_type": "snap-start", "cold_start_s": 0.4}, out=out)
+    meter = emf.EmfMeter("api", out=out)
+    meter.born({"init_type": "snap-start", "cold_start_s": 0.4})
     meter.count(HEARD)
     meter.count(HEARD)
     first, second = map(json.loads, out.getvalue().splitlines())

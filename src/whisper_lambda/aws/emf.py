@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from whisper_lambda.telemetry import METRICS, Facts, Meter, Metric, counts
@@ -78,7 +78,6 @@ class EmfMeter(Meter):
         self,
         function: str,
         *,
-        birth: Mapping[str, Any] | None = None,
         out: TextIO = sys.stdout,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -86,15 +85,18 @@ class EmfMeter(Meter):
 
         Args:
             function: name of the Lambda function.
-            birth: facts of how this environment started; told with its first request only.
             out: what CloudWatch reads.
             clock: seconds since the epoch.
         """
         super().__init__()
         self._function = function
-        self._birth = dict(birth or {})
+        self._birth: Facts = {}
         self._out = out
         self._clock = clock
+
+    def born(self, birth: Facts) -> None:
+        """Take the facts of how this environment started: they are told with its first request only."""
+        self._birth = birth
 
     def count(self, facts: Facts) -> None:
         """Count one request and write its line."""

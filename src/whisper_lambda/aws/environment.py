@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 import secrets
-import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import ASGIApp
 
-from whisper_lambda.audio import vad
 from whisper_lambda.aws.emf import EmfMeter
 from whisper_lambda.aws.events import Jobs
 from whisper_lambda.aws.jobs import StepJobs
-from whisper_lambda.bootstrap import Service, build
+from whisper_lambda.aws.opening import HEARING, ROLES, begin, on_lambda
+from whisper_lambda.bootstrap import Service
 from whisper_lambda.cloud import on_aws
 from whisper_lambda.config import Platform, Settings
 from whisper_lambda.errors import BadOption
@@ -26,10 +25,6 @@ from whisper_lambda.http.health import Readiness
 from whisper_lambda.http.keys import key_file
 from whisper_lambda.staffing import open_desk, teller, workshop
 from whisper_lambda.telemetry import Meter
-
-# What a function is for is its image's command. Those that hear load the model before their first event.
-ROLES = ("api", "events", "plan", "chunk", "merge")
-HEARING = frozenset({"api", "chunk"})
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +74,7 @@ def open_environment(
     platform: Platform,
     role: str = "api",
     *,
-    build: Callable[[Settings], Service] = build,
+    service: Service | None = None,
     begun: float | None = None,
 ) -> Environment:
     """Return an environment with everything open that its role needs.
@@ -88,7 +83,7 @@ def open_environment(
         settings: what the operator decided.
         platform: what Lambda says of this environment.
         role: what the function is for; one of ROLES.
-        build: gives the service.
+        service: what `opening.begin` gave for the same settings and role; None = it is asked here.
         begun: when this process began, seconds since the epoch; None = now.
 
     Raises:
@@ -100,15 +95,15 @@ def open_environment(
         raise BadOption(f"the function's command is one of {', '.join(ROLES)}, not {role!r}")
     if role == "api":
         check_door(settings)
-    settings = replace(
-        settings,
-        probe_every_s=0.0,  # a frozen process probes nothing; warm-ups do
-        live_secret=settings.live_secret or settings.keys or "",  # what all environments have in common
-    )
-    service = build(settings)
+    settings = on_lambda(settings)
+    service = service or begin(settings, role)
+    meter = EmfMeter(platform.function)
+    gates = Gates.of(service, settings, open_to_everyone=settings.lambda_auth == "iam", meter=meter)
+    app = create_app(service, settings, gates=gates)  # while the weights are still being loaded
     readiness = Readiness(service, every_s=0.0)
     if role in HEARING:
-        _load(service)
+        with service.router.engine():
+            pass  # what does not load shall fail here, and not in somebody's request
         if platform.initialization != "on-demand":
             readiness.probe()  # before a snapshot, or ahead of need; on demand somebody waits for this
     birth: dict[str, Any] = {
@@ -117,9 +112,7 @@ def open_environment(
         "memory_mb": platform.memory_mb,
     }
     log.info("environment ready", extra={"facts": {"trigger": role, **birth}})
-    meter = EmfMeter(platform.function, birth=birth)
-    gates = Gates.of(service, settings, open_to_everyone=settings.lambda_auth == "iam", meter=meter)
-    app = create_app(service, settings, gates=gates)
+    meter.born(birth)
     return Environment(
         f"env_{secrets.token_hex(6)}",
         settings,
@@ -136,14 +129,3 @@ def step_jobs(service: Service, settings: Settings) -> StepJobs:
     """Return what events have done for jobs; no store is opened before the first."""
     desk = open_desk(settings)
     return StepJobs(desk, lambda: workshop(service, desk), teller(desk).tell)
-
-
-def _load(service: Service) -> None:
-    """Load the model: what does not load shall fail here, and not in somebody's request.
-
-    Meanwhile the decoding process starts and the voice detector loads: none of them waits for another.
-    """
-    service.decoders.warm()
-    threading.Thread(target=vad.warm, name="warm-vad", daemon=True).start()
-    with service.router.engine():
-        pass

@@ -4,12 +4,21 @@ For whoever must run on AWS's client: the function's handler is `whisper_lambda.
 Importing this module opens everything, the model too: Lambda counts that as the initialisation.
 """
 
+# ruff: noqa: E402 - the weights load while the rest is imported
 from __future__ import annotations
 
 import json
 import time
 from typing import Any
 
+from whisper_lambda.aws.opening import begin
+from whisper_lambda.config import Platform, Settings
+
+_BEGUN = time.time()
+_SETTINGS = Settings.from_env()
+_SERVICE = begin(_SETTINGS, "api")  # the weights load while the application is imported
+
+# isort: split
 from mangum import Mangum
 
 from whisper_lambda.aws import events
@@ -18,14 +27,11 @@ from whisper_lambda.aws.deadline import Budget
 from whisper_lambda.aws.doing import done
 from whisper_lambda.aws.environment import open_environment
 from whisper_lambda.aws.http_event import is_signed, to_answer
-from whisper_lambda.config import Platform, Settings
 from whisper_lambda.errors import KeyNotAllowed, OutOfTime
 from whisper_lambda.telemetry import configure_logging
 
-_BEGUN = time.time()
-_SETTINGS = Settings.from_env()
 configure_logging(_SETTINGS)
-_ENVIRONMENT = open_environment(_SETTINGS, Platform.from_env(), begun=_BEGUN)
+_ENVIRONMENT = open_environment(_SETTINGS, Platform.from_env(), service=_SERVICE, begun=_BEGUN)
 _APP: Any = _ENVIRONMENT.app  # Mangum has an ASGI type of its own
 _HTTP = Mangum(_APP, lifespan="off")
 

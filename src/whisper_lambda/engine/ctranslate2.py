@@ -85,6 +85,7 @@ class Ctranslate2Engine:
             )
         except (RuntimeError, ValueError) as cause:
             raise EngineFailed(f"{installed.name}: the model cannot be loaded: {cause}") from cause
+        machine.trim_heap()  # it packs its weights and leaves holes as large as the first of them
         self._memory_bytes = installed.bytes + replicas * WORKING_BYTES
         # The recording's language is heard from a chunk that is decoded next: it is encoded once.
         self._detected: tuple[Samples | None, tuple[float, bool], Any] = _NOTHING

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from whisper_lambda.http import parameters
+from whisper_lambda.http import handing_on, parameters
 from whisper_lambda.http.answers import answer, to_founding
 from whisper_lambda.http.asking import facts
 from whisper_lambda.http.fields import Field, text
@@ -41,7 +41,11 @@ def router(house: House) -> APIRouter:
             facts(request.scope)["format"] = wanted
             named = {**values, "model": values.get("model_type")}
             wish = parameters.wish(named, parameters.times(named, wanted, ()), wanted)
-            heard, bill = await house.heard(request, upload, wish)
+            job = {**named, "response_format": wanted}
+            found = await handing_on.heard(house, request, upload, wish, job)
+            if isinstance(found, Response):
+                return found
+            heard, bill = found
             if wanted not in ("json", "verbose_json"):
                 write = partial(answer, wanted, heard.transcript, bill)
                 return await anyio.to_thread.run_sync(write)

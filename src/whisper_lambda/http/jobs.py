@@ -60,7 +60,7 @@ def _hand_in(routes: APIRouter, house: House) -> None:
     async def hand_in(request: Request) -> Response:
         """Hand in a recording; it is kept before this answers, and heard whatever dies from then on."""
         async with house.received(request, handing, open_upload=not told_of_arrivals) as upload:
-            order, handed = _order(upload.values), _handed(request, upload)
+            order, handed = to_order(upload.values), to_handed(request, upload)
             recording = upload.recording
 
             def accept(desk: Desk) -> Job:
@@ -203,7 +203,7 @@ def _reading() -> list[Field]:
     ]
 
 
-def _order(values: Mapping[str, Any]) -> Order:
+def to_order(values: Mapping[str, Any]) -> Order:
     """Return what is asked for. Words' times cost nothing more, and let any format be asked for later."""
     wanted = values.get("response_format", "json")
     task = {"task": values["task"]} if "task" in values else {}
@@ -217,7 +217,8 @@ def _order(values: Mapping[str, Any]) -> Order:
     )
 
 
-def _handed(request: Request, upload: Upload) -> Handed:
+def to_handed(request: Request, upload: Upload) -> Handed:
+    """Return whose job it is and how it is handed in."""
     values = upload.values
     named, header = values.get("idempotency_key"), request.headers.get("idempotency-key")
     if named and header and named != header:

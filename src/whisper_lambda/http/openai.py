@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from whisper_lambda.errors import BadOption
-from whisper_lambda.http import parameters
+from whisper_lambda.http import handing_on, parameters
 from whisper_lambda.http.answers import answer, to_json, to_verbose_json
 from whisper_lambda.http.asking import facts
 from whisper_lambda.http.detecting import detected
@@ -122,7 +122,10 @@ async def _transcription(
         facts(request.scope)["format"] = wanted
         if values.get("stream"):
             return EventStream(_events(house, request, upload, wish, open_until_sent.pop_all()))
-        heard, bill = await house.heard(request, upload, wish)
+        found = await handing_on.heard(house, request, upload, wish, {**values, **more})
+        if isinstance(found, Response):
+            return found
+        heard, bill = found
         write = partial(
             answer,
             wanted,

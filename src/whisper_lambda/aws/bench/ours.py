@@ -7,27 +7,23 @@ from whisper_lambda.aws.bench.phases import Phases
 PHASES = Phases()
 PHASES.done("interpreter")
 
+import sys
+
+from whisper_lambda.aws.__main__ import begin, settle
+
+begun = begin(sys.argv[1])
+
 import asyncio
 import json
-import sys
 import time
 from pathlib import Path
 
 from whisper_lambda.aws import runtime
 from whisper_lambda.aws.environment import open_environment
 from whisper_lambda.aws.runtime_api import Invocation
-from whisper_lambda.bootstrap import Service, build
-from whisper_lambda.config import Platform, Settings
+from whisper_lambda.config import Platform
 
 PHASES.done("import")
-
-
-def loaded(settings: Settings) -> Service:
-    """Return the service with its model loaded."""
-    service = build(settings)
-    with service.router.engine():
-        PHASES.done("weights")
-    return service
 
 
 class Taken:
@@ -40,11 +36,13 @@ class Taken:
         self.body = body
 
 
-environment = open_environment(Settings.from_env(), Platform(), sys.argv[1], build=loaded)
-PHASES.done("first decode")
+settings, service = begun.result()
+environment = open_environment(settings, Platform(), sys.argv[1], service=service)
+settle()
+PHASES.done("weights")
 taken = Taken()
 event = Path(sys.argv[2]).read_bytes()
 asyncio.run(runtime.serve(taken, environment, Invocation("one", event, time.time() + 120)))  # type: ignore[arg-type]
 PHASES.done("answer")
 PHASES.tell(json.loads(json.loads(taken.body)["body"])["text"])
-environment.service.close()
+service.close()
