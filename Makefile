@@ -94,7 +94,7 @@ history: $(READY_TO_TEST)  ## kill and stop workers at random while jobs come in
 LIVE ?= build/benchmarks-live.md
 live-bench: $(READY_TO_BENCH)  ## how late live words come, how right, at what cost (6 min)
 	@mkdir -p $(dir $(LIVE))
-	$(BIN)/whisper-lambda bench live --out $(LIVE) $(MANIFESTS)
+	$(BIN)/whisper-lambda bench live --out $(LIVE) $(BENCH) $(MANIFESTS)
 
 live-hour: $(READY_TO_BENCH)  ## an hour of looped speech through one live session; writes docs/live-hour.md (20 min)
 	@$(BIN)/python tests/load/hour.py --minutes $(or $(MINUTES),60) --out docs/live-hour.md

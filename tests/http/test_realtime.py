@@ -456,3 +456,41 @@ def test_silence_says_nothing(server: Guarded) -> None:
 
     assert {e["type"] for e in speaker.seen} == {"session.created", "session.updated", "error"}
     assert len(server.engine.listens.windows) == asked
+
+
+def test_a_client_may_say_nothing_for_ten_minutes_and_then_speak(server: Guarded) -> None:
+    """The server pings it meanwhile; ten minutes are taken off the session's own clock."""
+    usual, server.running.config.ws_ping_interval = server.running.config.ws_ping_interval, 0.02
+    try:
+        with talking(server.url) as speaker:
+            talk = server.gates.floor.talks[speaker.next()["session"]["id"]]
+            time.sleep(0.3)  # 30 pings of twenty seconds
+            talk.begun -= 600
+            assert talk.present
+            speaker.configure()
+            speaker.speak(spoken())
+            assert speaker.until(COMPLETED)["transcript"]
+    finally:
+        server.running.config.ws_ping_interval = usual
+
+
+def test_a_client_that_answers_no_ping_is_gone_and_its_session_waits(server: Guarded) -> None:
+    import socket
+
+    config, floor = server.running.config, server.gates.floor
+    usual = config.ws_ping_interval, config.ws_ping_timeout
+    config.ws_ping_interval, config.ws_ping_timeout = 0.05, 0.1
+    before = set(floor.talks)
+    try:
+        with socket.create_connection(server.address, timeout=20) as line:
+            line.sendall(
+                b"GET /v1/realtime?intent=transcription HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+                b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                b"Sec-WebSocket-Version: 13\r\n\r\n"
+            )
+            wait_for(lambda: set(floor.talks) - before)
+            (mine,) = set(floor.talks) - before
+            wait_for(lambda: not floor.talks[mine].present)
+    finally:
+        config.ws_ping_interval, config.ws_ping_timeout = usual
+    assert not floor.talks[mine].ended  # two minutes, as for every line that breaks

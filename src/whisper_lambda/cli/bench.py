@@ -24,7 +24,10 @@ def bench(
         ),
     ],
     part: Annotated[
-        str, typer.Option(help=f"comma-separated parts to run, of: {PARTS}; or all, or none")
+        str,
+        typer.Option(
+            help=f"comma-separated parts to run, of: {PARTS}; or all, or none; live: one peer crowds idle"
+        ),
     ] = "all",
     sets: Annotated[str, typer.Option(help="comma-separated sets to keep; empty = every one")] = "",
     rounds: Annotated[int, typer.Option(min=1, help="times the timed parts are run")] = 1,
@@ -43,7 +46,7 @@ def bench(
 ) -> None:
     """Measure speed, words, memory and start against faster-whisper and openai-whisper."""
     if str(manifests[0]) == LIVE:
-        _live(manifests[1:], out, quick=quick)
+        _live(manifests[1:], out, quick=quick, part=part)
         return
     # The parts bring numpy, and the tables their own libraries: not for those who ask for help only.
     from whisper_lambda.tools import bench as benchmark
@@ -80,7 +83,7 @@ LIVE = "live"
 SECONDS, QUICK_S = 40.0, 15.0  # of each long recording
 
 
-def _live(manifests: list[Path], out: Path, *, quick: bool) -> None:
+def _live(manifests: list[Path], out: Path, *, quick: bool, part: str) -> None:
     """Measure live captions: lateness, words, sessions at once, and against 30 s windows."""
     from whisper_lambda.tools import live_bench
     from whisper_lambda.tools.manifest import read_manifests
@@ -90,15 +93,13 @@ def _live(manifests: list[Path], out: Path, *, quick: bool) -> None:
         if not manifests:
             raise BadOption("name a manifest after `live`, e.g. of long recordings with their utterances")
         entries = [e for e in read_manifests(manifests) if e.text and e.language]
-        live_bench.run(
-            entries,
-            page,
-            shlex.join(["whisper-lambda", *sys.argv[1:]]),
+        plan = live_bench.Plan(
             seconds=QUICK_S if quick else SECONDS,
             counts=(3,) if quick else (3, 8, 12),
-            delay="low",
-            say=lambda text: typer.echo(text, err=True),
+            parts=live_bench.PARTS if part == "all" else tuple(part.split(",")),
         )
+        command = shlex.join(["whisper-lambda", *sys.argv[1:]])
+        live_bench.run(entries, page, plan, command=command, say=lambda text: typer.echo(text, err=True))
     except (WhisperLambdaError, ModuleNotFoundError) as failure:
         typer.echo(f"bench live: {failure}", err=True)
         raise typer.Exit(2 if isinstance(failure, BadOption) else 1) from failure

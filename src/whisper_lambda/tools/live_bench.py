@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from whisper_lambda import machine
 from whisper_lambda.bootstrap import Service, build
 from whisper_lambda.config import Settings
+from whisper_lambda.errors import BadOption
 from whisper_lambda.live.pace import PACES, Delay
 from whisper_lambda.ports import Engine
 from whisper_lambda.tools import live_report
@@ -26,6 +27,7 @@ from whisper_lambda.types import SAMPLE_RATE, Options, Samples, Transcript
 
 KEPT_UP_S = 6.0  # p95 a session may have and be kept up with
 MODEL = "base"
+PARTS = ("one", "peer", "crowds", "idle")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,66 +40,96 @@ class Piece:
     offline: Transcript
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be measured."""
+
+    seconds: float  # of each recording with utterances
+    counts: Sequence[int]  # how many sessions at once are tried
+    delay: Delay = "low"
+    parts: Collection[str] = PARTS  # the rest stays as the raw figures of an earlier run have it
+
+
 def run(
-    entries: Sequence[Entry],
-    out: Path,
-    command: str,
-    *,
-    seconds: float,
-    counts: Sequence[int],
-    delay: Delay,
-    say: Callable[[str], None],
+    entries: Sequence[Entry], out: Path, plan: Plan, *, command: str, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Measure, and write the page; return the raw figures.
+    """Measure, and write the page once every part was; return the raw figures.
 
     Args:
         entries: recordings; of those with utterances the beginning, of others all, is played.
         out: the page; plot and raw figures go beside it.
+        plan: what to measure.
         command: how this was called.
-        seconds: of each recording.
-        counts: how many sessions at once are tried.
-        delay: the pace.
         say: told what is going on.
+
+    Raises:
+        BadOption: no such part.
     """
-    settings = replace(Settings.from_env(), model=MODEL)
+    parts, delay, seconds = plan.parts, plan.delay, plan.seconds
+    if unknown := set(parts) - set(PARTS):
+        raise BadOption(f"the parts of `bench live` are {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
+    settings, raw = replace(Settings.from_env(), model=MODEL), out.with_suffix(".json")
     with build(replace(settings, threads=1)) as service, service.router.engine(MODEL) as (engine, choice):
         say("offline, for the words and their times")
-        pieces = list(_pieces(entries, seconds, service))
-        say(f"{len(pieces)} recordings, one session each")
-        ours = [_alone(engine, p, delay) for p in pieces]
-        say("LocalAgreement on 30 s windows, on part of the same audio, and ours on that part")
-        parts = [replace(p, samples=p.samples[: int(seconds / 2 * SAMPLE_RATE)]) for p in pieces]
-        pair = [
-            (play_peer(engine, p.samples, p.entry.language or "en"), _alone(engine, p, delay)) for p in parts
-        ]
+        pieces = list(_pieces(entries, seconds, service, texts="one" in parts))
+        halves = [replace(p, samples=p.samples[: int(seconds / 2 * SAMPLE_RATE)]) for p in pieces]
         cores = machine.cores(settings)
-        crowds = {}
-        for count in counts:
-            say(f"{count} sessions at once on {cores} cores")
-            crowds[count] = _crowd(engine, parts, count, cores, delay)
-        idle = idle_cpu(lambda: session_of(engine, "en", PACES[delay]))
-        served = choice.served
-    results = {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": f"{platform.machine()}, {cores} cores, {', '.join(machine.instructions())}",
-        "model": served,
-        "delay": delay,
-        "command": command,
-        "one": _figures(pieces, ours),
-        "latencies": [round(x, 3) for p, o in zip(pieces, ours, strict=True) for x in _latencies(p, o)[0]],
-        "peer": {
-            "ours": _figures(parts, [o for _, o in pair], score=False),
-            "theirs": _figures(parts, [t for t, _ in pair], score=False),
-        },
-        "crowds": crowds,
-        "idle": idle,
-    }
-    out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    live_report.write(results, out)
+        found: dict[str, Any] = {
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            "machine": f"{platform.machine()}, {cores} cores, {', '.join(machine.instructions())}",
+            "model": choice.served,
+            "delay": delay,
+            "command": command,
+        }
+        if "one" in parts:
+            say(f"{len(pieces)} recordings, one session each")
+            ours = [_alone(engine, p, delay) for p in pieces]
+            found["one"] = _figures(pieces, ours)
+            found["sets"] = _sets(pieces, ours)
+            late = (_latencies(p, o)[0] for p, o in zip(pieces, ours, strict=True))
+            found["latencies"] = [round(x, 3) for each in late for x in each]
+        if "peer" in parts:
+            say("LocalAgreement on 30 s windows, on part of the same audio, and ours on that part, in turn")
+            found["peer"] = _pair(engine, halves, delay)
+        if "crowds" in parts:
+            found["crowds"] = {}
+            for count in plan.counts:
+                say(f"{count} sessions at once on {cores} cores")
+                found["crowds"][str(count)] = _crowd(engine, halves, count, cores, delay)
+        if "idle" in parts:
+            found["idle"] = idle_cpu(lambda: session_of(engine, "en", PACES[delay]))
+    results = {**(json.loads(raw.read_text(encoding="utf-8")) if raw.exists() else {}), **found}
+    raw.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if all(part in results for part in PARTS):
+        live_report.write(results, out)
     return results
 
 
-def _pieces(entries: Sequence[Entry], seconds: float, service: Service) -> Iterator[Piece]:
+def _pair(engine: Engine, pieces: Sequence[Piece], delay: Delay) -> dict[str, Any]:
+    """Play each recording to the peer and to us, one after the other."""
+    pair = [
+        (play_peer(engine, p.samples, p.entry.language or "en"), _alone(engine, p, delay)) for p in pieces
+    ]
+    return {
+        "ours": _figures(pieces, [o for _, o in pair], score=False),
+        "theirs": _figures(pieces, [t for t, _ in pair], score=False),
+    }
+
+
+def _sets(pieces: Sequence[Piece], played: Sequence[Played]) -> dict[str, dict[str, float]]:
+    """Return words, and WER offline and live, of each set."""
+    found = {}
+    for name in dict.fromkeys(p.entry.set for p in pieces):
+        of_set = [(p, o) for p, o in zip(pieces, played, strict=True) if p.entry.set == name]
+        refs = [_normal(p, p.reference) for p, _ in of_set]
+        offline = error_rate(refs, [_normal(p, p.offline.text) for p, _ in of_set])
+        live = error_rate(refs, [_normal(p, o.text) for p, o in of_set])
+        found[name] = {"words": live.words, "offline": 100 * offline.wer, "live": 100 * live.wer}
+    return found
+
+
+def _pieces(entries: Sequence[Entry], seconds: float, service: Service, *, texts: bool) -> Iterator[Piece]:
+    """Yield recordings and what is heard in them offline: of half of each where texts are not compared."""
     for entry in entries:
         if not entry.text or not entry.language:
             continue
@@ -107,6 +139,8 @@ def _pieces(entries: Sequence[Entry], seconds: float, service: Service) -> Itera
             told = [u for u in read_utterances(entry.utterances) if u.end <= seconds]
             samples = samples[: int((told[-1].end + 0.3) * SAMPLE_RATE)] if told else samples[:0]
             reference = " ".join(u.text for u in told)
+        if not texts:
+            samples = samples[: int(seconds / 2 * SAMPLE_RATE)]
         if len(samples):
             offline = service.transcribe(samples, Options(language=entry.language, times="word"), model=MODEL)
             yield Piece(entry, samples, reference, offline)

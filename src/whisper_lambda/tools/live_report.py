@@ -61,6 +61,10 @@ def page(results: Results, plot: str) -> str:
         f"{f['cpu_per_audio_s']:.3f} |"
         for name, f in ways
     ]
+    sets = [
+        f"| {name} | {s['words']} | {s['offline']:.2f} | {s['live']:.2f} |"
+        for name, s in results["sets"].items()
+    ]
     return f"""# Live captions, measured
 <!-- Written by `bench live`; run it again rather than editing. -->
 
@@ -78,6 +82,12 @@ How it is measured: recordings are played on a clock that advances with the audi
 seconds each decode took, so a busy machine changes little. A word was spoken at its end in **our own
 offline word times of the same audio** (`times=word`); words not heard alike offline are not counted
 ({one["words"]} were). WER: corpus-level, after Whisper's normalisers, numbers folded.
+
+## Words, set by set
+
+| set | words | WER offline | WER live |
+|---|---|---|---|
+{chr(10).join(sets)}
 
 ## Several at once
 
