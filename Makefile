@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test history queue-cost check test-model test-aws test-page test-sdk browser bench bench-lambda evaluate fuzz deadlines schema load lock wheels docs clean live-bench live-hour test-clients
+.PHONY: help run test history queue-cost check test-model test-aws test-page test-sdk browser bench bench-lambda evaluate fuzz deadlines schema load lock wheels docs clean live-bench live-hour live-lambda test-clients
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -98,6 +98,11 @@ live-bench: $(READY_TO_BENCH)  ## how late live words come, how right, at what c
 
 live-hour: $(READY_TO_BENCH)  ## an hour of looped speech through one live session; writes docs/live-hour.md (20 min)
 	@$(BIN)/python tests/load/hour.py --minutes $(or $(MINUTES),60) --out docs/live-hour.md
+
+# make live-lambda MANIFESTS=../shared/speech/open/longform
+live-lambda: $(READY_TO_BENCH)  ## live steps through the local Lambda: words, money, replays; writes docs/live-lambda.md
+	@$(BIN)/python tests/measure/live_lambda.py $(MANIFESTS) --out docs/live-lambda.md
+
 queue-cost: $(READY_TO_TEST)  ## what the queue costs a chunk, on SQLite and Postgres
 	@for database in sqlite postgres; do PYTHONPATH=tests:tests/jobs:tests/http:tests/unit/live \
 		$(BIN)/python tests/jobs/queue_cost.py $$database 100 1000 3000 || exit; done

@@ -23,7 +23,6 @@ from whisper_lambda.types import SAMPLE_RATE, Options
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 NAMES = ("es-tt-allbusy", "en-tt-allbusy")
-PAUSE_S = 2.0
 STATUS = Path("/proc/self/status")
 
 
@@ -39,12 +38,13 @@ def main() -> None:
     """Run and write the page."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--minutes", type=float, default=60.0)
+    asked.add_argument("--pause", type=float, default=2.0, help="seconds between one voice and the next")
     asked.add_argument("--out", type=Path, default=Path("docs/live-hour.md"))
     how = asked.parse_args()
     rows = map(json.loads, (FIXTURES / "prompts.jsonl").read_text().splitlines())
     known = {Path(row["audio"]).stem: row["text"] for row in rows}
     with build(Settings(model="base", threads=1)) as service, service.router.engine("base") as (engine, _):
-        pause = np.zeros(round(PAUSE_S * SAMPLE_RATE), np.float32)
+        pause = np.zeros(round(how.pause * SAMPLE_RATE), np.float32)
         voices = [service.decode(FIXTURES / f"{name}.flac").samples for name in NAMES]
         turn = np.concatenate([part for voice in voices for part in (voice, pause)])
         turn_s = len(turn) / SAMPLE_RATE
@@ -70,7 +70,7 @@ def main() -> None:
     found["an hour of silence: events, share of a core"] = (f"{len(asked_of)}, {share:.2f} %", "0, < 2 %")
     rows = "\n".join(f"| {what} | {value} | {bar} |" for what, (value, bar) in found.items())
     how.out.write_text(
-        HEAD.format(minutes=turns * turn_s / 60, pause=PAUSE_S) + rows + "\n", encoding="utf-8"
+        HEAD.format(minutes=turns * turn_s / 60, pause=how.pause) + rows + "\n", encoding="utf-8"
     )
     print(f"\n{how.out}")
 
