@@ -233,13 +233,13 @@ HEAD = """# Live captions on Lambda, measured
 two local Lambda environments of {memory} MB in turn (`lambda-local`, on this machine's processor and not
 Lambda's). The same audio over the WebSocket, in real time: {wer:.2f} % WER.
 
-| step each | WER (against the socket's) | USD an hour: receipts | table | a step takes, p50 / p95 | PCM sent |
+| step each | WER (against socket) | USD an hour: receipts | table | a step takes, p50 / p95 | PCM sent |
 |---|---|---|---|---|---|
 {rows}
 
 "Table" is one conditional write a step, which is what refuses steps done already in every environment. An
-hour of silence, a step each second, by the receipts: USD {idle:.4f}; a client that hears nothing itself need send
-nothing. Steps done already were sent again to both environments: {refused} of {refused} refused with
+hour of silence, a step each second, by the receipts: USD {idle:.4f}; a client that hears nothing itself need
+send nothing. Steps done already were sent again to both environments: {refused} of {refused} refused with
 `409 live_step_replayed`.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from fakes import fake_service
 from prompts import Prompt
 from weights import loaded
+from whisper_lambda.config import Settings
 from whisper_lambda.live.session import Committed, Session
 from whisper_lambda.tools.scoring import error_rate, normalise
 from whisper_lambda.types import SAMPLE_RATE, Options, Samples, Window
@@ -56,3 +58,15 @@ def test_a_window_goes_on_from_its_prefix_and_does_not_say_it_again(english: Pro
     assert [w.text for w in rest.words] == [w.text for w in whole.words[5:]]
     assert rest.words[0].start >= settled_s - 1e-3
     assert len(nothing.words) <= 1  # the prefix is never heard again, whatever sounds
+
+
+def test_windows_heard_together_say_what_each_says_alone(spanish: Prompt, english: Prompt) -> None:
+    """Sessions share decode batches: not a word, a time or a score may depend on who else is speaking."""
+    first, long = samples_of(spanish)[: 2 * SAMPLE_RATE], 8 * SAMPLE_RATE
+    windows = [Window(s, 0.0) for s in (first, samples_of(spanish)[:long], samples_of(english)[:long])]
+    with loaded("base", Settings(threads=1)) as engine:
+        alone = [engine.listen(window, Options(language="es")) for window in windows]
+        with ThreadPoolExecutor(len(windows)) as threads:  # one is heard, and meanwhile the others wait
+            together = list(threads.map(lambda w: engine.listen(w, Options(language="es")), windows))
+
+    assert together == alone

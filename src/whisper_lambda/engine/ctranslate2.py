@@ -250,24 +250,36 @@ class Ctranslate2Engine:
         )
         kept = [[t for t in r.sequences_ids[0] if t < self._vocabulary.eot] for r in results]
         tokens = [windows.fresh(q, k) for q, k in zip(asked, kept, strict=True)]
-        aligned = self._model.align(
-            encoded,
-            list(start),
-            [[*q.window.prefix, *t] or [self._vocabulary.eot] for q, t in zip(asked, tokens, strict=True)],
-            [round(q.window.duration * FRAMES_PER_SECOND) for q in asked],
-        )
+        # One at a time, as for recordings: what shares a batch would move times and scores.
+        rows = np.asarray(encoded) if len(asked) > 1 else None
+        each = [encoded if rows is None else self._view(rows[n : n + 1]) for n in range(len(asked))]
         return [
             windows.continuation(
                 q,
                 t,
-                Alignment.from_path(a.alignments, a.text_token_probs),
+                self._placed(q, t, alone, start),
                 self._vocabulary,
                 language=language or self._vocabulary.language_of(start),
                 language_probability=probability,
                 no_speech_prob=float(r.no_speech_prob),
             )
-            for q, t, a, r in zip(asked, tokens, aligned, results, strict=True)
+            for q, t, alone, r in zip(asked, tokens, each, results, strict=True)
         ]
+
+    def _placed(
+        self,
+        asked: WindowQuestion,
+        tokens: Sequence[int],
+        encoded: Any,  # noqa: ANN401
+        start: Sequence[int],
+    ) -> Alignment:
+        """Align a window's prefix and answer; where nothing came after it there is nothing to place."""
+        prefix = asked.window.prefix
+        if not tokens:
+            return Alignment((0.0,) * (len(prefix) + 1), (0.0,) * len(prefix))
+        frames = round(asked.window.duration * FRAMES_PER_SECOND)
+        (found,) = self._model.align(encoded, list(start), [[*prefix, *tokens]], [frames])
+        return Alignment.from_path(found.alignments, found.text_token_probs)
 
     def _likeliest(self, encoded: Any, candidates: tuple[str, ...]) -> tuple[str, float]:  # noqa: ANN401
         """Name the likeliest language of the one window encoded, and its share among the candidates."""
