@@ -157,7 +157,7 @@ def fake_api(*events: bytes | dict, **how: object) -> Iterator[FakeRuntimeApi]:
         api.stop()
 
 
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not come true in time"
