@@ -266,6 +266,7 @@ class Platform:
 
     runtime_api: str = ""  # host:port of the Runtime API; "" = not on Lambda
     function: str = ""
+    version: str = ""  # a number, or $LATEST
     memory_mb: int = 0
     initialization: str = "on-demand"  # or provisioned-concurrency, snap-start
 
@@ -276,6 +277,7 @@ class Platform:
         return cls(
             runtime_api=env.get("AWS_LAMBDA_RUNTIME_API", ""),
             function=env.get("AWS_LAMBDA_FUNCTION_NAME", ""),
+            version=env.get("AWS_LAMBDA_FUNCTION_VERSION", ""),
             memory_mb=int(env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")),
             initialization=env.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
         )

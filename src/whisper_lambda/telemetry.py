@@ -194,6 +194,14 @@ def counts(facts: Facts) -> Iterator[Count]:
         yield "dropped", times, {"reason": str(reason)}
     if model := facts.get("model"):
         yield from _heard(facts, {"model": str(model)})
+    yield from _billed(facts)
+
+
+def _billed(facts: Facts) -> Iterator[Count]:
+    """Yield what an answer or a part of a job costs."""
+    for name, fact in _BILLED.items():
+        if fact in facts:
+            yield name, facts[fact], {}
 
 
 def _answered(facts: Facts) -> Iterator[Count]:
@@ -213,9 +221,6 @@ def _heard(facts: Facts, labels: Mapping[str, str]) -> Iterator[Count]:
         yield "rtf", facts["rtf"], labels
     if facts.get("model_reason"):
         yield "fallbacks", 1, labels
-    for name, fact in _BILLED.items():
-        if fact in facts:
-            yield name, facts[fact], {}
 
 
 _BILLED = {"chunks": "chunks", "cache_hits": "cached_chunks", "gb_seconds": "gb_s", "usd": "usd"}

@@ -5,7 +5,11 @@ from __future__ import annotations
 import io
 import json
 
+import pytest
+
 from whisper_lambda.aws import emf
+from whisper_lambda.config import Settings
+from whisper_lambda.economy.receipt import invocation_bill
 from whisper_lambda.telemetry import METRICS
 
 HEARD = {
@@ -65,6 +69,16 @@ def test_an_environment_is_born_once() -> None:
     assert of(first, "cold_starts") == [["function"], ["function", "init_type"]]
     assert "cold_starts" not in second
     assert b'cold_starts_total{init_type="snap-start"} 1.0' in meter.text()
+
+
+def test_what_a_part_of_a_job_costs_is_counted_though_it_answers_nobody() -> None:
+    """The alarm on an hour's money sums `usd` of every function: chunks of jobs are most of it."""
+    settings = Settings(lambda_memory_mb=3008)
+    line = emf.line({"trigger": "step", "duration_s": 2.0, **invocation_bill(settings, 2.0)}, "chunk", 0.0)
+
+    assert line["gb_seconds"] == pytest.approx(2.0 * 3008 / 1024)
+    assert line["usd"] == pytest.approx(2.0 * 3008 / 1024 * 0.0000166667 + 2e-7, rel=1e-4)
+    assert of(line, "usd") == [["function"]]
 
 
 def test_units_are_words_cloudwatch_knows() -> None:

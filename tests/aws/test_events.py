@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -146,6 +147,24 @@ def test_n_warm_ups_are_under_way_at_the_same_time() -> None:
 
     assert most == 3
     assert len(told["environments"]) == 4
+
+
+def test_a_function_calls_the_version_of_itself_that_its_alias_names() -> None:
+    """Without a version Lambda would warm $LATEST, which has no snapshot and answers nobody."""
+    asked: list[dict] = []
+
+    class Lambda:
+        def invoke(self, **how: Any) -> dict:
+            asked.append(how)
+            return {"Payload": io.BytesIO(b'{"environments": ["env_2"], "decoded": true}')}
+
+    invoke = warm.itself("api:7", Lambda)
+    with environment() as env:
+        told = warm.warmed({"warm": 2, "hold_s": 0.0}, env, invoke)
+
+    assert [a["FunctionName"] for a in asked] == ["api:7"]
+    assert [json.loads(a["Payload"])["warm"] for a in asked] == [1]
+    assert told["environments"] == ["env_2", "env_test"]
 
 
 @pytest.mark.parametrize(

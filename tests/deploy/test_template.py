@@ -55,6 +55,17 @@ def test_nobody_gets_a_wildcard() -> None:
             assert role == "StateMachineRole"
 
 
+def test_the_api_may_call_itself_for_warm_ups_and_nothing_else() -> None:
+    called = [
+        (role, statement["Resource"])
+        for role, statement in policies(RESOURCES)
+        if "lambda:InvokeFunction" in listed(statement["Action"]) and role != "StateMachineRole"
+    ]
+
+    assert RESOURCES["ApiItself"]["Properties"]["RoleName"] == {"Ref": "ApiRole"}
+    assert called == [("ApiItself", {"Fn::Sub": "${ApiFunction.Arn}:*"})]
+
+
 def test_each_function_has_a_role_and_a_log_of_its_own_making() -> None:
     roles = [f["Role"]["Fn::GetAtt"][0] for f in FUNCTIONS.values()]
 

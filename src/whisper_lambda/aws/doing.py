@@ -6,6 +6,7 @@ from whisper_lambda.adapters.boto import Client
 from whisper_lambda.aws import events, warm
 from whisper_lambda.aws.environment import Environment
 from whisper_lambda.aws.http_event import BadEvent
+from whisper_lambda.config import Platform
 
 
 def done(kind: str, event: events.Event, environment: Environment) -> object:
@@ -16,7 +17,7 @@ def done(kind: str, event: events.Event, environment: Environment) -> object:
         WhisperLambdaError: it was tried, and failed.
     """
     if kind == "warm":
-        return warm.warmed(event, environment, environment.invoke or _itself(environment.platform.function))
+        return warm.warmed(event, environment, environment.invoke or _itself(environment.platform))
     if environment.jobs is None:
         raise BadEvent("this function was given no place to keep jobs: WHISPER_LAMBDA_BUCKET and ..._TABLE")
     if kind == "queue":
@@ -26,6 +27,9 @@ def done(kind: str, event: events.Event, environment: Environment) -> object:
     return environment.jobs.step(event)
 
 
-def _itself(function: str) -> warm.Invoke | None:
-    """Return a way for the function to call itself; boto3 is loaded when it does."""
-    return warm.itself(function, Client("lambda")) if function else None
+def _itself(platform: Platform) -> warm.Invoke | None:
+    """Return a way for the function to call itself, the same version; boto3 is loaded when it does."""
+    if not platform.function:
+        return None
+    name = f"{platform.function}:{platform.version}" if platform.version else platform.function
+    return warm.itself(name, Client("lambda"))

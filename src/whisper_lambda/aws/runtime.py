@@ -23,6 +23,7 @@ from whisper_lambda.aws.environment import Environment
 from whisper_lambda.aws.http_event import BadEvent, to_request
 from whisper_lambda.aws.runtime_api import ApiGone, Failure, Invocation, RuntimeApi
 from whisper_lambda.config import Platform
+from whisper_lambda.economy.receipt import invocation_bill
 from whisper_lambda.errors import ClientError, KeyNotAllowed, OutOfTime, WhisperLambdaError
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,9 @@ async def serve(api: RuntimeApi, environment: Environment, invocation: Invocatio
         await _failed(api, invocation, failure)
     finally:
         if kind != "http":
-            environment.meter.count({"trigger": kind or "unknown", "duration_s": time.perf_counter() - began})
+            took_s = time.perf_counter() - began
+            bill = invocation_bill(environment.settings, took_s)
+            environment.meter.count({"trigger": kind or "unknown", "duration_s": took_s, **bill})
 
 
 async def _http(

@@ -74,7 +74,12 @@ def _own(environment: Environment, hold_s: float) -> dict[str, Any]:
 
 
 def itself(function: str, client: Callable[[], Any]) -> Invoke:
-    """Return a way for a function to call itself, through boto3, loaded when it is first used."""
+    """Return a way for a function to call itself, through boto3, loaded when it is first used.
+
+    Args:
+        function: its name, with the version after a colon: an alias's environments are its version's.
+        client: gives boto3's client.
+    """
 
     def invoke(event: Mapping[str, Any]) -> Mapping[str, Any]:
         with failures("a warm-up that calls its own function"):

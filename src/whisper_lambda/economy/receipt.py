@@ -86,6 +86,14 @@ def receipt(transcript: Transcript, settings: Settings, *, queue_s: float, init_
     )
 
 
+def invocation_bill(settings: Settings, duration_s: float) -> dict[str, float]:
+    """Return what a whole invocation costs, a job's part for one: `gb_s` and `usd`, as a receipt has them."""
+    memory_mb = settings.lambda_memory_mb or USUAL_MEMORY_MB
+    billed = billed_ms(duration_s)
+    usd = price_book(settings).invocation_usd(billed, memory_mb, settings.receipt_architecture)
+    return {"gb_s": round(billed / 1000 * memory_mb / MB_PER_GB, 6), "usd": round(usd, 10)}
+
+
 def chunks_by_model(served: Sequence[str]) -> str:
     """Say which model heard which chunks, in the order models first appear; "" where none was noted.
 
