@@ -9,12 +9,17 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 from whisper_lambda.cli.terminal import harmless, say
+
+if TYPE_CHECKING:
+    from whisper_lambda.types import Options
 
 app = typer.Typer(no_args_is_help=True, help="Hand in recordings and ask after them.")
 
@@ -26,8 +31,9 @@ _Key = Annotated[
     typer.Option("--key", metavar="KEY", help="Its API key; absent = WHISPER_LAMBDA_SERVER_KEY."),
 ]
 _Id = Annotated[str, typer.Argument(metavar="JOB", help="job_..., as `jobs submit` printed it.")]
-_LIVE = {"queued", "running"}
+LIVE = frozenset({"queued", "running"})
 LOOK_S = 0.5
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @app.command("submit")
@@ -66,7 +72,7 @@ def submit(
         "priority": str(priority),
     }
     given = {name: value for name, value in fields.items() if value is not None}
-    job = _counter(server, key).submit(recording, given)
+    job = counter(server, key).submit(recording, given)
     typer.echo(job["id"])
     if not server:
         say("it is done by `whisper-lambda serve` or `whisper-lambda worker` on this home")
@@ -75,14 +81,14 @@ def submit(
 @app.command("status")
 def status(job_id: _Id, server: _Server = None, key: _Key = None) -> None:
     """Print a job as JSON."""
-    typer.echo(json.dumps(_counter(server, key).job(job_id), indent=1))
+    typer.echo(json.dumps(counter(server, key).job(job_id), indent=1))
 
 
 @app.command("watch")
 def watch(job_id: _Id, server: _Server = None, key: _Key = None) -> None:
     """Follow a job to its end; exit with 1 if it is not a good one."""
-    counter, told = _counter(server, key), ""
-    while (job := counter.job(job_id))["status"] in _LIVE:
+    jobs, told = counter(server, key), ""
+    while (job := jobs.job(job_id))["status"] in LIVE:
         line = _line(job)
         if line != told:
             say(line)
@@ -106,13 +112,13 @@ def result(
     key: _Key = None,
 ) -> None:
     """Print a job's transcript."""
-    sys.stdout.write(harmless(_counter(server, key).result(job_id, format_, partial=partial)))
+    sys.stdout.write(harmless(counter(server, key).result(job_id, format_, partial=partial)))
 
 
 @app.command("cancel")
 def cancel(job_id: _Id, server: _Server = None, key: _Key = None) -> None:
     """Cancel a job; what is under way stops within a passage."""
-    say(_line(_counter(server, key).cancel(job_id)))
+    say(_line(counter(server, key).cancel(job_id)))
 
 
 @app.command("list")
@@ -122,7 +128,7 @@ def list_jobs(
     key: _Key = None,
 ) -> None:
     """List jobs, newest first."""
-    for job in _counter(server, key).listed(limit):
+    for job in counter(server, key).listed(limit):
         typer.echo(_line(job))
 
 
@@ -141,7 +147,26 @@ class Here:
         from whisper_lambda.config import Settings
         from whisper_lambda.staffing import open_desk
 
-        self._desk = open_desk(Settings.from_env())
+        self.desk = open_desk(Settings.from_env())
+
+    def order(
+        self,
+        stream: BinaryIO,
+        options: Options,
+        *,
+        model: str | None,
+        answer: Mapping[str, str],
+        idempotency_key: str,
+    ) -> dict[str, Any]:
+        """Hand in what a stream holds, or find the job that has the key."""
+        from whisper_lambda.job import Order
+        from whisper_lambda.jobs.desk import Handed
+        from whisper_lambda.tenants import LOCAL
+
+        handed = Handed(tenant=LOCAL, idempotency_key=idempotency_key)
+        return self._wire(
+            self.desk.accept(Order(options=options, model=model, answer=answer), stream, handed)
+        )
 
     def submit(self, recording: Path, fields: Mapping[str, str]) -> dict[str, Any]:
         """Hand it in."""
@@ -163,32 +188,38 @@ class Here:
             tenant=LOCAL,
             priority=int(fields["priority"]),
             idempotency_key=fields.get("idempotency_key"),
-            webhook=address and webhooks.checked(address, private=self._desk.settings.webhooks_private),
+            webhook=address and webhooks.checked(address, private=self.desk.settings.webhooks_private),
         )
         with recording.open("rb") as stream:
-            return self._wire(self._desk.accept(order, stream, handed))
+            return self._wire(self.desk.accept(order, stream, handed))
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Ask after it."""
-        return self._wire(self._desk.job(job_id, ""))
+        return self._wire(self.desk.job(job_id, ""))
 
-    def result(self, job_id: str, name: str | None, *, partial: bool) -> str:
-        """Read its transcript."""
+    def result(
+        self, job_id: str, name: str | None, *, partial: bool, more: Mapping[str, Any] = _NOTHING
+    ) -> str:
+        """Read its transcript; `more` = fields of the route."""
         from whisper_lambda.http import jobviews
 
-        job = self._desk.job(job_id, "")
-        transcript = self._desk.transcript(job, partial=partial)
-        asked = {"format": name} if name else {}
-        body = jobviews.result(job, transcript, asked, self._desk.settings).body
+        job = self.desk.job(job_id, "")
+        transcript = self.desk.transcript(job, partial=partial)
+        asked = {**more, **({"format": name} if name else {})}
+        body = jobviews.result(job, transcript, asked, self.desk.settings).body
         return bytes(body).decode()
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel it."""
-        return self._wire(self._desk.cancel(job_id, ""))
+        return self._wire(self.desk.cancel(job_id, ""))
 
     def listed(self, limit: int) -> list[dict[str, Any]]:
         """List the newest."""
-        return [self._wire(job) for job in self._desk.listed("", limit=limit)]
+        return [self._wire(job) for job in self.desk.listed("", limit=limit)]
+
+    def close(self) -> None:
+        """Close the store."""
+        self.desk.store.close()
 
     def _wire(self, job: Any) -> dict[str, Any]:  # noqa: ANN401 - a Job; its module is loaded late
         from whisper_lambda.http import jobviews
@@ -209,6 +240,24 @@ class There:
         address = f"{server.rstrip('/').removesuffix('/v1')}/v1"
         self._http = httpx2.Client(base_url=address, headers=headers, timeout=600)
 
+    def order(
+        self,
+        stream: BinaryIO,
+        options: Options,
+        *,
+        model: str | None,
+        answer: Mapping[str, str],
+        idempotency_key: str,
+    ) -> dict[str, Any]:
+        """Hand in what a stream holds, or find the job that has the key."""
+        from whisper_lambda.client.asking import form
+
+        fields: dict[str, list[str]] = {"idempotency_key": [idempotency_key], "task": [options.task]}
+        # Words' times come with every job; saying so would ask for verbose_json.
+        for name, value in (*form(replace(options, times="segment"), model), *answer.items()):
+            fields.setdefault(name, []).append(value)
+        return self._asked("POST", "/jobs", data=fields, files={"file": stream})
+
     def submit(self, recording: Path, fields: Mapping[str, str]) -> dict[str, Any]:
         """Hand it in."""
         with recording.open("rb") as stream:
@@ -218,9 +267,11 @@ class There:
         """Ask after it."""
         return self._asked("GET", f"/jobs/{job_id}")
 
-    def result(self, job_id: str, name: str | None, *, partial: bool) -> str:
-        """Read its transcript."""
-        asked = ({"format": name} if name else {}) | ({"partial": "true"} if partial else {})
+    def result(
+        self, job_id: str, name: str | None, *, partial: bool, more: Mapping[str, Any] = _NOTHING
+    ) -> str:
+        """Read its transcript; `more` = fields of the route."""
+        asked = {**more, **({"format": name} if name else {}), **({"partial": "true"} if partial else {})}
         text: str = self._answer("GET", f"/jobs/{job_id}/result", params=asked).text
         return text
 
@@ -233,6 +284,10 @@ class There:
         data: list[dict[str, Any]] = self._asked("GET", "/jobs", params={"limit": limit})["data"]
         return data
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
     def _asked(self, method: str, path: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - passed on
         wire: dict[str, Any] = self._answer(method, path, **more).json()
         return wire
@@ -240,6 +295,8 @@ class There:
     def _answer(self, method: str, path: str, **more: Any) -> Any:  # noqa: ANN401 - httpx2's, loaded late
         import httpx2
 
+        from whisper_lambda.client.replies import failure
+        from whisper_lambda.client.steps import Reply
         from whisper_lambda.errors import ServerUnreachable
 
         try:
@@ -247,14 +304,10 @@ class There:
         except httpx2.HTTPError as cause:
             raise ServerUnreachable(f"the server cannot be reached: {type(cause).__name__}") from cause
         if answer.is_error:
-            try:
-                said = answer.json()["error"]["message"]
-            except (ValueError, KeyError, TypeError):
-                said = f"status {answer.status_code}"
-            say(f"error: {said}")
-            raise typer.Exit(1)
+            raise failure(Reply(answer.status_code, dict(answer.headers), answer.content))
         return answer
 
 
-def _counter(server: str | None, key: str | None) -> Here | There:
+def counter(server: str | None, key: str | None) -> Here | There:
+    """Return where jobs are asked after: a server's, or this machine's home."""
     return There(server, key) if server else Here()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 from whisper_lambda.cli.inputs import Recording, read_input
 from whisper_lambda.cli.outputs import file_bases, write_whole
@@ -59,7 +60,7 @@ def transcribe_remotely(errand: Errand, found: Sequence[Recording], folder: Path
             if len(found) > 1 and not base and not errand.quiet:
                 say(f"==> {recording.name} <==")
             try:
-                _deliver(errand, recording, _written(errand, recording), base)
+                deliver(errand, recording, _written(errand, recording), base)
             except HOPELESS:
                 raise
             except (WhisperLambdaError, OSError) as failure:
@@ -101,7 +102,23 @@ def _show(display: BarDisplay | LineDisplay, progress: Progress) -> None:
     display.tick()
 
 
-def _deliver(errand: Errand, recording: Recording, texts: dict[str, str], base: Path | None) -> None:
+class Delivery(Protocol):
+    """What a command knows of where its texts go."""
+
+    @property
+    def renderers(self) -> Sequence[Renderer]:
+        """How they are written."""
+
+    @property
+    def display(self) -> BarDisplay | LineDisplay:
+        """What is shown meanwhile."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether only errors are said."""
+
+
+def deliver(errand: Delivery, recording: Recording, texts: dict[str, str], base: Path | None) -> None:
     """Print what the server wrote, or write its files."""
     errand.display.end()
     if base is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -149,6 +150,9 @@ def transcribe(
         float | None,
         _model("Most it may take; chooses the tier.", "--max-latency-s", value="S", default="-"),
     ] = None,
+    job: Annotated[
+        bool, _run("Hand it in as a job and wait for it: Ctrl-C and crashes lose nothing heard.", "--job")
+    ] = False,
     threads: Annotated[
         int | None, _run("Cores to use.", "--threads", value="N", minimum=0, default="all")
     ] = None,
@@ -200,6 +204,25 @@ def transcribe(
             f"{len(found)} recordings as {renderers[0].name} cannot share stdout: give --output-dir"
         )
     display = _display(verbose=verbose, quiet=quiet)
+    if job:
+        if clip_timestamps or stream or budget_usd is not None or max_latency_s is not None:
+            raise BadOption("--clip-timestamps, --stream, --budget-usd and --max-latency-s go without --job")
+        from whisper_lambda.cli.handing import Handing, transcribe_by_jobs, working
+        from whisper_lambda.cli.jobs import counter
+
+        jobs = counter(server, key)
+        handing = Handing(
+            counter=jobs,
+            working=working(jobs, build or _builder(display), settings),
+            server=server,
+            model=model,
+            options=options,
+            renderers=renderers,
+            display=display,
+            quiet=quiet,
+        )
+        with closing(jobs):
+            return 0 if transcribe_by_jobs(handing, found, folder) else 1
     if server:
         if clip_timestamps or model_dir:
             raise BadOption("--clip-timestamps and --model-dir go with hearing it here, not with --server")
