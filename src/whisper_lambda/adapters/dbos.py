@@ -22,11 +22,12 @@ from contextvars import Context
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions, WorkflowStatus
 
-from whisper_lambda import lanes
+from whisper_lambda import lanes, tenants
 from whisper_lambda.adapters.sqlroll import RollCall
 from whisper_lambda.errors import ClientGone, NoSuchJob
 from whisper_lambda.job import LIVE, Job
 from whisper_lambda.jobs import merging, places, steps
+from whisper_lambda.jobs.orphans import Orphans
 from whisper_lambda.jobs.steps import Workshop
 from whisper_lambda.lanes import Lane
 
@@ -34,10 +35,10 @@ APPLICATION = "whisper-lambda"
 WIRE = "jobs-1"  # of names and arguments of parts: workers of another wire leave them alone
 WORK, TELLING = "whisper-lambda-work", "whisper-lambda-webhooks"
 AHEAD = 64  # chunks of one job in the queue or under way: the most workers it can keep busy
-NOBODY = "-"  # the partition of the tenant without a name
 MERGE_FIRST = 1  # DBOS's priorities: lower goes first
 LOWEST = 11
 RETRY_MOST_S = 30.0
+ORPHANS_EVERY_S = 600.0
 FORGOTTEN_EVERY_S = 30.0  # how often jobs are looked for that the queue may have lost
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,12 @@ class DbosFanout:
         self._told(self._shop.store.job(job_id))
 
     def forget(self, job_ids: Sequence[str]) -> None:
-        """Remove the jobs' rows; see the port."""
+        """Remove the jobs' rows, and what is readable of them in the file; see the port."""
+        self._remove(job_ids)
+        if job_ids:
+            self._roll.sweep()
+
+    def _remove(self, job_ids: Sequence[str]) -> None:
         for job_id in job_ids:
             self._submitted.discard(job_id)
             rows = DBOS.list_workflows(
@@ -249,7 +255,7 @@ class DbosFanout:
             "app_version": WIRE,
         }
         if job:
-            options["queue_partition_key"] = job.tenant or NOBODY
+            options["queue_partition_key"] = tenants.folder(job.tenant)  # a name may be a person's
             options["priority"] = MERGE_FIRST if work == "merge" else LOWEST - job.priority
         if delay_s is not None:
             options["delay_seconds"] = delay_s
@@ -261,7 +267,8 @@ class DbosFanout:
     def _beat(self) -> None:
         """Say that this worker lives, look who does not, and look for jobs nobody queued."""
         every_s = min(self._shop.settings.jobs_lease_s / 5, 1.0)
-        looked = 0.0
+        looked, swept = 0.0, time.monotonic()
+        orphans = Orphans(self._shop.store, self._shop.objects)
         while not self._stopping.wait(every_s):
             try:
                 self._roll.beat(self._worker)
@@ -272,6 +279,9 @@ class DbosFanout:
                 if thorough:
                     looked = time.monotonic()
                     self._clear_expired()
+                if time.monotonic() - swept > ORPHANS_EVERY_S:
+                    swept = time.monotonic()
+                    orphans.sweep(swept)
             except Exception as cause:  # noqa: BLE001 - the next beat tries again
                 log.warning("a beat failed: %s", type(cause).__name__)
 
@@ -327,7 +337,7 @@ class DbosFanout:
         for job in over:
             places.remove_all(job.tenant, job.id, self._shop.objects)
         self._shop.store.remove([job.id for job in over])
-        self.forget([job.id for job in over])
+        self._remove([job.id for job in over])
 
     def _pending(self, workers: list[str] | None = None) -> list[WorkflowStatus]:
         return DBOS.list_workflows(status="PENDING", executor_id=workers, load_input=False, load_output=False)

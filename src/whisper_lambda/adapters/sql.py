@@ -71,17 +71,18 @@ pair = sa.tuple_
 class Database:
     """An open database with our tables in it."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, locked_s: float = LOCKED_S) -> None:
         """Open it, making what is missing.
 
         Args:
             address: `sqlite:///PATH` or `postgresql://...`.
+            locked_s: how long a writer waits for another.
 
         Raises:
             BadOption: it is neither.
             StorageFailed: it cannot be reached.
         """
-        self.engine = _engine(address)
+        self.engine = _engine(address, round(locked_s * 1000))
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self.insert = sqlite.insert if self.is_sqlite else postgresql.insert
         with self.writing() as connection:
@@ -106,11 +107,17 @@ class Database:
         with _told(), self.engine.connect().execution_options(reads_only=True) as connection:
             yield connection
 
-    def sweep(self) -> None:
-        """Let nothing of what was deleted stay readable in the files, as far as the database allows."""
+    def sweep(self, *, others: bool = False) -> None:
+        """Let nothing of what was deleted stay readable in the files, as far as the database allows.
+
+        Args:
+            others: others' tables are in the file too, and what is deleted in them is not overwritten.
+        """
         with _told(), closing(self.engine.raw_connection()) as pooled:  # SQLAlchemy would begin
             connection: Any = pooled.driver_connection
             if self.is_sqlite:
+                if others:
+                    connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 return
             connection.autocommit = True
@@ -161,11 +168,11 @@ def sqlite_at(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def _engine(address: str) -> sa.Engine:
+def _engine(address: str, locked_ms: int) -> sa.Engine:
     url = dialled(address)
     if not url.startswith("sqlite"):
         # A worker stopped in the middle of a transaction must not hold its locks for ever.
-        waits = f"-c lock_timeout={LOCKED_S}s -c idle_in_transaction_session_timeout={LOCKED_S // 2}s"
+        waits = f"-c lock_timeout={locked_ms} -c idle_in_transaction_session_timeout={locked_ms // 2}"
         return sa.create_engine(
             url, pool_pre_ping=True, connect_args={"connect_timeout": 10, "options": waits}
         )
@@ -174,7 +181,7 @@ def _engine(address: str) -> sa.Engine:
     @event.listens_for(engine, "connect")
     def opened(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
         connection.isolation_level = None  # the driver would begin late, and without the write lock
-        for pragma in (f"busy_timeout={LOCKED_S}000", "synchronous=FULL", "secure_delete=ON"):
+        for pragma in (f"busy_timeout={locked_ms}", "synchronous=FULL", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

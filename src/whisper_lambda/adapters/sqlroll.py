@@ -56,3 +56,7 @@ class RollCall:
         """Take a worker off the roll: it has left, or what it left is done by others."""
         with self._database.writing() as connection:
             connection.execute(workers.delete().where(workers.c.id == worker))
+
+    def sweep(self) -> None:
+        """Let nothing of what was deleted from the queue stay readable in its file."""
+        self._database.sweep(others=True)

@@ -16,9 +16,17 @@ from whisper_lambda.types import Chunk, Samples
 _FULL_SCALE = 32768.0  # of 16 bits: float samples made from such are whole multiples of its inverse
 
 
+ALL = "jobs/"  # what every key here starts with
+
+
+def job_of(key: str) -> str:
+    """Return whose object a key is."""
+    return key.split("/")[2]
+
+
 def prefix(tenant: str, job_id: str = "") -> str:
     """Return what the keys of a tenant's jobs, or of one of them, start with."""
-    return f"jobs/{tenants.folder(tenant)}/{job_id}{'/' if job_id else ''}"
+    return f"{ALL}{tenants.folder(tenant)}/{job_id}{'/' if job_id else ''}"
 
 
 def source_key(tenant: str, job_id: str) -> str:
