@@ -150,10 +150,10 @@ def test_twelve_minutes_really_heard_survive_a_reload(visit: Any, real_address: 
     visitor = visit(real_address)
     page = visitor.open()
     visitor.drop(("pleno.wav", wav(720)))
-    expect(page.locator(".queue .state")).to_contain_text("of 12:00 heard", timeout=120_000)
+    expect(page.locator(".queue .state")).to_contain_text("of 12:00 heard", timeout=300_000)
     page.reload()
-    expect(page.locator(".queue .state")).to_contain_text("of 12:00 heard", timeout=60_000)
-    page.locator(".queue li").get_by_role("link", name="Read").click(timeout=600_000)
+    expect(page.locator(".queue .state")).to_contain_text("of 12:00 heard", timeout=300_000)
+    page.locator(".queue li").get_by_role("link", name="Read").click(timeout=1_200_000)
     expect(page.locator(".about")).to_contain_text("12:00")
     said = normalise(" ".join(page.locator(".said").all_inner_texts()), "es")
     expected = normalise(" ".join([spanish.text] * 49), "es")  # 720 s of a recording of 14.7 s

@@ -40,6 +40,10 @@ def tune(  # one parameter a flag
         bool,
         typer.Option("--random-weights", help="Here: time without words, random numbers in the true shape."),
     ] = False,
+    shared_machine: Annotated[
+        bool,
+        typer.Option("--shared-machine", help="Here: go by processor time, where others use it too."),
+    ] = False,
     memory: Annotated[str, typer.Option("--memory", metavar="MB,MB", help="Sizes to try.")] = SIZES_MB,
     runs: Annotated[int, typer.Option("--runs", metavar="N", min=1, help="Runs of each size.")] = 5,
     architecture: Annotated[str, typer.Option("--arch", metavar="NAME", help="x86_64 or arm64.")] = "x86_64",
@@ -92,18 +96,23 @@ def tune(  # one parameter a flag
         measured = _here(inputs or [], heard, sizes, runs, against=against)
         by_side = {}
         for m in measured:
-            by_side.setdefault(m.side, []).append(choosing.point(m.memory_mb, m.seconds, book, architecture))
+            took = m.reckoned_s if shared_machine else m.seconds
+            by_side.setdefault(m.side, []).append(choosing.point(m.memory_mb, took, book, architecture))
     points = next(iter(by_side.values()))
     chosen = choosing.best(points, strategy, weight=weight, max_ms=max_latency_s * 1000, max_usd=max_usd)
     for side, each in by_side.items():
         _print(side, each, chosen if each is points else None)
     if measured:
-        _print_hours(measured, by_side)
+        _print_hours(measured, by_side, shared=shared_machine)
     typer.echo(
         f"\n{strategy}: {chosen.memory_mb} MB, {chosen.duration_ms:.0f} ms, {chosen.usd:.7f} USD a run"
     )
     typer.echo(choosing.visualisation(points))
-    result = {**choosing.to_json(points, chosen), **curve.facts(measured, by_side, architecture)}
+    result = {
+        **choosing.to_json(points, chosen),
+        **curve.facts(measured, by_side, architecture),
+        "shared_machine": shared_machine,
+    }
     if out:
         out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if page:
@@ -173,7 +182,7 @@ def _print(side: str, points: list[Point], chosen: Point | None) -> None:
         typer.echo(f"{p.memory_mb:>8}{p.duration_ms:>10.0f}{p.usd:>14.8f}{p.gb_s:>9.3f}{mark}")
 
 
-def _print_hours(measured: list[Measured], by_side: dict[str, list[Point]]) -> None:
+def _print_hours(measured: list[Measured], by_side: dict[str, list[Point]], *, shared: bool) -> None:
     audio_s = measured[0].audio_s
     typer.echo("")
     for side, points in by_side.items():
@@ -184,3 +193,5 @@ def _print_hours(measured: list[Measured], by_side: dict[str, list[Point]]) -> N
         )
     for how in dict.fromkeys(m.enforced for m in measured):
         typer.echo(f"  {how}")
+    if shared:
+        typer.echo("  times are processor seconds over the cores granted: the machine was shared")

@@ -20,7 +20,7 @@ from whisper_lambda.errors import BadOption
 from whisper_lambda.tools.baselines import base_folder
 from whisper_lambda.tools.contest import Side
 from whisper_lambda.tools.random_weights import SHAPES, write_random_model
-from whisper_lambda.tools.tuning.quota import held_to, threads
+from whisper_lambda.tools.tuning.quota import cores, held_to, threads
 from whisper_lambda.types import SAMPLE_RATE
 
 TOKENS_A_SECOND = 4.0  # fluent speech in our sets gives 3 to 5
@@ -36,6 +36,15 @@ class Measured:
     seconds: tuple[float, ...]  # wall clock of each run
     cpu_s: tuple[float, ...]
     audio_s: float  # of one run
+
+    @property
+    def reckoned_s(self) -> tuple[float, ...]:
+        """What the clock would say on a machine that is ours alone: processor seconds over cores granted.
+
+        With one thread that is so; two threads that wait for each other are flattered.
+        """
+        granted = min(cores(self.memory_mb), threads(self.memory_mb))
+        return tuple(c / granted for c in self.cpu_s)
 
 
 def ours(model: str | Path) -> Callable[[int], list[str]]:

@@ -112,6 +112,13 @@ def test_random_weights_say_so_many_tokens_surely_and_then_end(tmp_path: Path) -
         assert said.scores[0] > -0.5
 
 
+def test_on_a_shared_machine_processor_time_stands_for_the_clocks() -> None:
+    """Half a core takes twice as long; two threads on two cores half as long."""
+    reckoned = [local.Measured("a", mb, "", (99.0,), (3.0,), 10.0).reckoned_s[0] for mb in (885, 1769, 3538)]
+
+    assert reckoned == pytest.approx([6.0, 3.0, 1.5], rel=0.01)
+
+
 SPIN = """
 import json, os, sys, time
 print(json.dumps({"ready": True}), flush=True)

@@ -83,8 +83,9 @@ export async function ask(title, verb, ...children) {
 }
 
 let saying;
-export function say(text, { alert = false } = {}) {
+export function say(text, { alert = false, shown = false } = {}) {
 	const place = $(alert ? '#alarm' : '#status');
+	place.classList.toggle('unseen', shown);
 	clearTimeout(saying);
 	place.textContent = '';
 	requestAnimationFrame(() => (place.textContent = text));

@@ -1,4 +1,4 @@
-// The first sheet: put recordings in, see what becomes of them, find what was written before.
+// The first sheet: recordings in, what becomes of them, what was written before.
 
 import { talks } from './api.js';
 import { ask, bdi, fill, h, say, shortened } from './dom.js';
@@ -85,8 +85,8 @@ export class Home {
 			preview.className = item.state === 'failed' ? 'preview wrong' : 'preview';
 			if (shown === item.state) return;
 			shown = item.state;
-			if (item.state === 'done') say(t('{name} is written.', { name: shortened(item.name, 60) }));
-			if (item.state === 'failed') say(t('{name} failed: {why}', { name: shortened(item.name, 60), why: item.error.message }), { alert: true });
+			if (item.state === 'done') say(t('{name} is written.', { name: shortened(item.name, 60) }), { shown: true });
+			if (item.state === 'failed') say(t('{name} failed: {why}', { name: shortened(item.name, 60), why: item.error.message }), { alert: true, shown: true });
 			fill(acts, this.#acts(item));
 		};
 		return { row, update };

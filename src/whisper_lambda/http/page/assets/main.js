@@ -39,7 +39,7 @@ async function read(id) {
 	return doc ? new Reader(doc) : null;
 }
 
-const lost = () => h('section.in', h('h1', { tabIndex: -1 }, t('This transcript is not in this browser')),
+const lost = () => h('div.home', h('h1', { tabIndex: -1 }, t('This transcript is not in this browser')),
 	h('p', t('Transcripts are kept where they were made.'), ' ', h('a', { href: '#/' }, t('To the others'))));
 
 // A link to a job: shown in the queue, opened when it is written.

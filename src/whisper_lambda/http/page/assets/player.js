@@ -1,4 +1,4 @@
-// A recording one can hear and see: an audio element, its peaks on a canvas, both of them keyboard's and pointer's.
+// A recording one can hear and see: an audio element, its peaks on a canvas.
 
 import { h } from './dom.js';
 import { clock, t } from './words.js';

@@ -1,4 +1,4 @@
-// Files on their way to being transcripts. What is here survives a reload: long ones as jobs of the server.
+// Files on their way to being transcripts. They survive a reload, long ones as jobs of the server.
 
 import { call, callJson, facts, follow, send, serverBack } from './api.js';
 import { sleep } from './dom.js';

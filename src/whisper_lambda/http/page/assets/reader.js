@@ -415,11 +415,9 @@ export class Reader {
 		const bar = this.finder;
 		if (!bar.childElementCount) {
 			const field = (id, label, more = {}) => [h('label', { for: id }, label), h('input', { id, autocomplete: 'off', ...more })];
-			this.count = h('span.count', { role: 'status' });
-			fill(bar, field('seek', t('Find'), { type: 'search', oninput: () => this.#search() }), this.count,
-				h('button', { type: 'submit' }, t('Next')),
-				field('with-what', t('Replace by')),
-				h('button', { type: 'button', onclick: () => this.#replace() }, t('Replace all')),
+			this.count = h('small.count', { role: 'status' });
+			fill(bar, h('span', field('seek', t('Find'), { type: 'search', oninput: () => this.#search() }), h('button', t('Next')), this.count),
+				h('span', field('with-what', t('Replace by')), h('button', { type: 'button', onclick: () => this.#replace() }, t('Replace all'))),
 				h('button', { type: 'button', onclick: () => this.find() }, t('Close')));
 		}
 		bar.hidden = !bar.hidden;

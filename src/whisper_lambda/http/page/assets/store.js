@@ -1,4 +1,4 @@
-// What this browser keeps: transcripts, their audio, files still to be heard. IndexedDB, nothing leaves it.
+// What this browser keeps: transcripts, their audio, files still to be heard.
 
 const STORES = ['transcripts', 'audio', 'queue', 'cards'];
 let opening;

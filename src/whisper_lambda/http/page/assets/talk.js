@@ -1,4 +1,4 @@
-// Talk and read along: the microphone's sound to the server, its words back, kept as a transcript.
+// Talk and read along: sound to the server, its words back, kept as a transcript.
 
 import { callJson, facts } from './api.js';
 import { fill, h, say, sleep } from './dom.js';
