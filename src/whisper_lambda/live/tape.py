@@ -34,7 +34,8 @@ class Tape:
         start, stop = max(start, self.start), min(stop, self.stop)
         if stop <= start:
             return np.zeros(0, np.float32)
-        whole = np.concatenate(self._blocks) if len(self._blocks) > 1 else self._blocks[0]
-        if len(self._blocks) > 1:  # joined once: the next call finds one block
-            self._blocks = deque([whole])
-        return whole[start - self._first : stop - self._first]
+        if len(self._blocks) > 1:  # joined once, without what was forgotten: the next call finds one block
+            first = self._blocks.popleft()[self.start - self._first :]
+            self._blocks = deque([np.concatenate([first, *self._blocks])])
+            self._first = self.start
+        return self._blocks[0][start - self._first : stop - self._first]

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,3 +24,24 @@ def test_a_tape_gives_what_was_put_in_but_for_what_was_cut(sizes, cuts, ask) -> 
 
     assert tape.stop == 100 + at
     assert tape.between(*ask).tolist() == list(range(start, max(start, stop)))
+
+
+def test_a_tape_holds_no_more_than_is_still_needed() -> None:
+    """Ten minutes in packets of which a part is always left over, as a session's frames leave it."""
+    tape, gathered = Tape(), Tape()
+    tracemalloc.start()
+    try:
+        for n in range(6_000):
+            tape.add(np.zeros(1_600, np.float32))
+            while tape.stop - tape.start >= 512:
+                gathered.add(tape.between(tape.start, tape.start + 512))
+                tape.forget(tape.start + 512)
+            if n % 5 == 0:  # a step decodes two seconds
+                gathered.between(gathered.start, gathered.stop)
+                gathered.forget(gathered.stop - 32_000)
+        held, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert held < 1_000_000
+    assert most < 2_000_000
