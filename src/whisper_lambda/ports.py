@@ -331,6 +331,14 @@ class ObjectStore(Protocol):
 
 
 @runtime_checkable
+class TakesForms(Protocol):
+    """What an ObjectStore also is where a web page's form can be posted to it (S3)."""
+
+    def form(self, key: str, *, size_bytes: int, content_type: str, expires_s: float, sha256: str) -> Ticket:
+        """Return leave to post the object as a form's file; as `ticket`, which is leave to put it."""
+
+
+@runtime_checkable
 class Receiver(Protocol):
     """What an ObjectStore also is where its tickets lead to our own server (S3 receives by itself)."""
 

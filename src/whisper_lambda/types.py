@@ -222,6 +222,7 @@ class Ticket:
     url: str  # absolute; or a path of our own server, to be joined to the address it is reached at
     method: str = "PUT"
     headers: tuple[tuple[str, str], ...] = ()  # to be sent with it exactly so
+    fields: tuple[tuple[str, str], ...] = ()  # of a form that is posted: these first, then the part `file`
     expires_at: float = 0.0  # seconds since the epoch
 
 

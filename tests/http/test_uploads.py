@@ -334,6 +334,13 @@ def test_two_senders_of_one_upload_do_not_mix(ana: httpx2.Client) -> None:
     assert sorted(answers) == [200, 409, 409, 409]
 
 
+def test_a_form_is_refused_where_only_a_put_is_taken(ana: httpx2.Client) -> None:
+    asked = {"size_bytes": 4, "content_type": "audio/wav", "method": "POST"}
+    refused = ana.post("/v1/uploads", json=asked)
+
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "method")
+
+
 def test_file_and_upload_are_not_taken_together(ana: httpx2.Client) -> None:
     both = ana.post("/v1/audio/transcriptions", data={"upload": "upl_1"}, files={"file": WAV})
     assert code(both) == "bad_option"

@@ -152,6 +152,28 @@ class S3Objects:
         told = tuple((n, v) for n, v in headers.items() if n != "Content-Length")
         return Ticket(url, headers=told, expires_at=self._clock() + seconds)
 
+    def form(self, key: str, *, size_bytes: int, content_type: str, expires_s: float, sha256: str) -> Ticket:
+        """Return a presigned POST. Its policy bounds size, type and sha256: S3 refuses any other form.
+
+        Raises:
+            StorageFailed: there are no credentials to sign with.
+        """
+        fields: dict[str, str] = {}
+        if content_type:
+            fields["Content-Type"] = content_type
+        if sha256:
+            fields["x-amz-checksum-sha256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
+        bounds: list[Any] = [["content-length-range", size_bytes, size_bytes]]
+        bounds += [{name: value} for name, value in fields.items()]
+        seconds = int(min(expires_s, LONGEST_TICKET_S))
+        place = self._place(key)
+        with failures("S3"):
+            made = self._client().generate_presigned_post(
+                place["Bucket"], place["Key"], Fields=fields, Conditions=bounds, ExpiresIn=seconds
+            )
+        told = tuple(made["fields"].items())
+        return Ticket(made["url"], "POST", fields=told, expires_at=self._clock() + seconds)
+
     def close(self) -> None:
         """Close connections; a later call opens them again."""
         self._client.close()

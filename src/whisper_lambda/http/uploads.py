@@ -38,9 +38,9 @@ from whisper_lambda.errors import (
 from whisper_lambda.http import parameters
 from whisper_lambda.http.admission import VISIT
 from whisper_lambda.http.asking import facts
-from whisper_lambda.http.fields import Field, Kind, Values, blamed, schema, text, whole
+from whisper_lambda.http.fields import Field, Kind, Values, blamed, choice, schema, text, whole
 from whisper_lambda.http.house import House, whose
-from whisper_lambda.ports import Receiver
+from whisper_lambda.ports import Receiver, TakesForms
 from whisper_lambda.types import Announced
 
 MEGABYTE = 1_000_000
@@ -73,6 +73,7 @@ FIELDS = [
     Field("size_bytes", whole(1, LARGEST - 1), "exactly the size of the recording", required=True),
     Field("content_type", _content_type(), "exactly the Content-Type it will be sent with"),
     Field("sha256", _sha256(), "of its bytes: what comes is checked against it"),
+    Field("method", choice(("PUT", "POST")), "POST = as a form (on AWS only); PUT if absent"),
     Field("filename", text(1024), "not read: what a recording is is found in its bytes"),
     Field("user_id", text(parameters.LONGEST_USER), "whose request it is, where no key says so"),
 ]
@@ -176,7 +177,13 @@ async def _short(request: Request) -> bytes:
 
 def _ticket(house: House, request: Request, tenant: str, values: dict[str, Any]) -> dict[str, Any]:
     upload_id = uploads.new_id(time.time())
-    ticket = house.service.objects.ticket(
+    objects = house.service.objects
+    ticket_for = objects.ticket
+    if values.get("method") == "POST":
+        if not isinstance(objects, TakesForms):
+            raise blamed(BadOption("this server takes a recording by PUT"), "method")
+        ticket_for = objects.form
+    ticket = ticket_for(
         uploads.key(tenant, upload_id),
         size_bytes=values["size_bytes"],
         content_type=values.get("content_type", ""),
@@ -190,6 +197,7 @@ def _ticket(house: House, request: Request, tenant: str, values: dict[str, Any])
         "method": ticket.method,
         "url": str(request.base_url).rstrip("/") + ticket.url if ours else ticket.url,
         "headers": dict(ticket.headers),
+        **({"fields": dict(ticket.fields)} if ticket.fields else {}),
         "size_bytes": values["size_bytes"],
         "offset": 0,
         "expires_at": int(ticket.expires_at),

@@ -1,13 +1,18 @@
-"""What a presigned PUT signs. Emulators take any signature: what AWS would check is read from the address."""
+"""What a presigned PUT or POST signs. Emulators take any signature: what AWS checks is read from what was made."""
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import boto3
+import httpx2
 import pytest
 
-from clouds import moto
+from clouds import ministack, moto
 from whisper_lambda.adapters.s3 import LONGEST_TICKET_S, S3Objects
 from whisper_lambda.types import Ticket
 
@@ -42,6 +47,50 @@ def test_size_type_and_digest_are_signed(store: S3Objects) -> None:
         "Content-Type": "audio/wav",
         "x-amz-checksum-sha256": base64.b64encode(hashlib.sha256(b"hola").digest()).decode(),
     }
+
+
+def policy(given: Ticket) -> dict[str, Any]:
+    """Return the policy of a presigned form, which S3 holds the form against."""
+    return json.loads(base64.b64decode(dict(given.fields)["policy"]))
+
+
+def test_the_policy_of_a_form_bounds_size_type_digest_and_place(store: S3Objects) -> None:
+    given = store.form(
+        "uploads/x/upl_1", size_bytes=4, content_type="audio/wav", expires_s=900.0, sha256=DIGEST
+    )
+    fields, conditions = dict(given.fields), policy(given)["conditions"]
+    digest = base64.b64encode(hashlib.sha256(b"hola").digest()).decode()
+
+    assert given.method == "POST"
+    assert urlsplit(given.url).scheme == "https"
+    assert ["content-length-range", 4, 4] in conditions
+    assert {"Content-Type": "audio/wav"} in conditions
+    assert {"x-amz-checksum-sha256": digest} in conditions
+    assert {"bucket": "a-bucket"} in conditions
+    assert {"key": "uploads/x/upl_1"} in conditions
+    assert (fields["key"], fields["Content-Type"]) == ("uploads/x/upl_1", "audio/wav")
+    assert {"x-amz-signature", "x-amz-credential", "policy"} <= set(fields)
+    assert given.expires_at == NOW + 900
+
+
+def test_a_form_ends_when_it_says(store: S3Objects) -> None:
+    began = datetime.now(UTC)
+    given = store.form("uploads/x/upl_1", size_bytes=4, content_type="", expires_s=900.0, sha256="")
+    ends = datetime.fromisoformat(policy(given)["expiration"])
+
+    assert began + timedelta(seconds=899) <= ends <= datetime.now(UTC) + timedelta(seconds=900)
+
+
+@pytest.mark.aws
+@pytest.mark.parametrize(("body", "taken"), [(b"hola", True), (b"hola!", False), (b"hol", False)])
+def test_a_form_of_another_size_is_refused(body: bytes, taken: bool) -> None:
+    with ministack():
+        boto3.client("s3").create_bucket(Bucket="forms")
+        store = S3Objects("forms")
+        given = store.form("uploads/x/upl_1", size_bytes=4, content_type="", expires_s=60, sha256="")
+        answer = httpx2.post(given.url, data=dict(given.fields), files={"file": ("a.wav", body)}, timeout=60)
+
+    assert answer.is_success == taken, answer.text
 
 
 def test_what_is_not_known_beforehand_is_not_signed(store: S3Objects) -> None:
