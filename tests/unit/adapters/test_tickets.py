@@ -1,4 +1,4 @@
-"""What a presigned PUT or POST signs. Emulators take any signature: what AWS checks is read from what was made."""
+"""What a presigned PUT or POST signs. Emulators take any signature, so it is read from what was made."""
 
 import base64
 import hashlib
