@@ -66,6 +66,19 @@ def test_lines_are_split_joined_shifted_deleted_and_all_of_it_taken_back(
     expect(page.locator(".said")).to_have_count(3)
 
 
+def test_doubted_words_are_marked_counted_and_walked_through(visit: Any, fake_address: str) -> None:
+    page = kept(visit(fake_address), lines_of(40))
+    page.wait_for_function("() => CSS.highlights.get('doubtful').size === 3")  # every seventeenth of forty
+    doubts = page.get_by_role("button", name="Doubtful words: 3")
+    doubts.click()
+    doubts.click()
+    expect(page.locator(".line.here .said")).to_have_text(lines_text(3))
+
+
+def lines_text(number: int) -> str:
+    return "".join(w[0] for w in lines_of(40)[number]["words"]).strip()
+
+
 def test_a_speaker_is_renamed_once_for_all_lines(visit: Any, fake_address: str) -> None:
     lines = lines_of(40)
     for n, line in enumerate(lines):

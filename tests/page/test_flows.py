@@ -39,7 +39,7 @@ def heard(visit: Any, address: str, prompt: Prompt) -> Page:
     page: Page = visitor.open()
     visitor.drop(("llamada.flac", prompt.path.read_bytes()))
     visitor.read("llamada.flac")
-    page.wait_for_function("document.querySelector('.wave').width > 300")
+    page.wait_for_function("() => document.querySelector('.wave').width > 300")
     return page
 
 
@@ -58,7 +58,7 @@ def test_a_spanish_recording_is_dropped_and_becomes_subtitles(
     box = line.bounding_box()
     assert box
     page.mouse.click(box["x"] + 130, box["y"] + 12)  # a click on a word plays it, and marks it
-    page.wait_for_function("CSS.highlights.get('spoken').size === 1")
+    page.wait_for_function("() => CSS.highlights.get('spoken').size === 1")
     assert page.evaluate(SPOKEN) in line.inner_text()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
 
@@ -122,7 +122,7 @@ def test_a_long_recording_is_a_job_and_survives_a_reload(visit: Any) -> None:
         visitor = visit(address)
         page = visitor.open()
         visitor.drop(("consejo.wav", wav(180)))
-        expect(page.locator(".queue .state")).to_contain_text("heard", timeout=30_000)
+        expect(page.locator(".queue .state")).to_contain_text("heard", timeout=120_000)
         page.reload()
         expect(page.locator(".queue li", has_text="consejo.wav")).to_be_visible()
         visitor.read("consejo.wav")
@@ -130,7 +130,11 @@ def test_a_long_recording_is_a_job_and_survives_a_reload(visit: Any) -> None:
         assert page.locator(".said").count() >= 6
         page.get_by_text("Export", exact=True).click()
         expect(page.get_by_role("button", name="Copy a link")).to_be_visible()
-        assert len(page.request.get(f"{address}/v1/jobs").json()["data"]) == 1
+        [job] = page.request.get(f"{address}/v1/jobs").json()["data"]
+
+        other = visit(address).open(f"/#/job/{job['id']}")  # the link, in another browser
+        expect(other.locator(".about")).to_contain_text("3:00", timeout=60_000)
+        assert other.locator(".said").all_inner_texts() == page.locator(".said").all_inner_texts()
 
 
 def test_where_strangers_may_hand_in_no_jobs_long_recordings_are_streamed(visit: Any) -> None:

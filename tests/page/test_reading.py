@@ -190,11 +190,11 @@ def test_three_hours_open_scroll_and_play_without_a_stutter(visit: Any, fake_add
         """
     )
     page = kept(visitor, lines_of(30_000), audio=wav(2))
-    page.wait_for_function("document.querySelectorAll('.line').length === 3000")
+    page.wait_for_function("() => document.querySelectorAll('.line').length === 3000")
     page.reload()
     opened = page.evaluate(OPENED)
     figures: dict[str, Any] = {"opened_ms": opened}
-    page.wait_for_function("document.querySelector('.wave')?.width > 300")
+    page.wait_for_function("() => document.querySelector('.wave')?.width > 300")
     figures["scroll_frame_ms"] = spread(page.evaluate(SCROLLED))
     work, frames = page.evaluate(HIGHLIGHTED)
     figures |= {"highlight_ms": spread(work), "highlight_frame_ms": spread(frames)}

@@ -88,7 +88,7 @@ def test_a_transcript_and_all_that_opens_from_it(visit: Any, slow: tuple[str, Fa
     visitor.drop(("interview.wav", wav(75)))
     visitor.read("interview.wav")
     expect(page.locator(".line.left").first).to_contain_text("left out: repetition")
-    page.wait_for_function("document.querySelector('.wave').width > 300")
+    page.wait_for_function("() => document.querySelector('.wave').width > 300")
     page.wait_for_load_state("networkidle")  # the wave's peaks came
     looked_at(page, "transcript")
     page.keyboard.press("Enter")

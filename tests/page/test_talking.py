@@ -60,7 +60,7 @@ def test_what_is_said_is_read_along_and_kept(speaking: Browser, real_address: st
         assert error_rate([normalise(spanish.text, "es")], [normalise(said, "es")]).wer < 0.35
         assert page.evaluate("document.querySelector('.wave').getAttribute('aria-valuemax')") != "0"
         page.keyboard.press("p")
-        page.wait_for_function("CSS.highlights.get('spoken').size === 1")
+        page.wait_for_function("() => CSS.highlights.get('spoken').size === 1")
         page.reload()
         page.wait_for_selector(".sheet .line")
         assert " ".join(page.locator(".said").all_inner_texts()) == said
@@ -79,9 +79,10 @@ def without_sockets(visitor: Visitor) -> list[str]:
     return opened
 
 
-def talked(page: Page, until: str) -> str:
+def talked(page: Page, until: str, *, begin: bool = True) -> str:
     """Begin to talk, stop when the log shows what is waited for, and return what was kept."""
-    page.get_by_role("button", name="Begin").click()
+    if begin:
+        page.get_by_role("button", name="Begin").click()
     expect(page.get_by_role("log")).to_contain_text(re.compile(until), timeout=60_000)
     page.get_by_role("button", name="Stop and keep").click()
     page.wait_for_selector(".sheet .line", timeout=30_000)
@@ -93,8 +94,17 @@ def test_without_a_socket_live_words_come_step_by_step(speaking: Browser, fake_a
         sockets = without_sockets(visitor)
         steps: list[str] = []
         visitor.page.on("request", lambda r: steps.append(r.url) if "/v1/live/" in r.url else None)
+        visitor.page.add_init_script(
+            """navigator.wakeLock.request = async (kind) => {
+                globalThis.awake = kind;
+                return { release: () => { globalThis.awake = 'released'; } };
+            };"""
+        )
         page = visitor.open("/#/talk")
-        words = talked(page, "w8").split()
+        page.get_by_role("button", name="Begin").click()
+        page.wait_for_function("() => globalThis.awake === 'screen'")
+        words = talked(page, "w8", begin=False).split()
+        assert page.evaluate("awake") == "released"
 
         numbers = [int(word.removeprefix("w")) for word in words]  # a garbled word would not be a number
         assert numbers == list(range(numbers[0], numbers[-1] + 1))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from whisper_lambda.cli.app import app
 from whisper_lambda.economy.prices import price_book
 from whisper_lambda.economy.speeds import Speed, speed
 from whisper_lambda.tools.costing.scale import markdown, need
@@ -30,6 +34,16 @@ def test_limits_bite_at_a_million_hours_and_not_at_a_thousand() -> None:
     assert few.bites == ()
     assert [b.split(":")[0] for b in many.bites][:2] == ["Lambda", "S3"]
     assert many.at_once == pytest.approx(many.simulated_busy, rel=0.15)
+
+
+def test_the_tables_of_the_documents_are_what_the_command_prints() -> None:
+    printed = CliRunner().invoke(app, ["cost", "scale"])
+    page = (Path(__file__).parents[4] / "docs" / "scale.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in printed.output.splitlines() if line.startswith(("|", "*"))]
+
+    assert printed.exit_code == 0
+    assert len(rows) == 16
+    assert [row for row in rows if row not in page] == []
 
 
 def test_the_page_says_everything() -> None:
