@@ -206,6 +206,13 @@ def test_what_is_no_https_address_is_refused(fetching: httpx2.Client, url: str) 
     assert answer.json()["error"]["code"] == "fetch_refused"
 
 
+@pytest.mark.parametrize("scheme", ["http", "ftp", "file"])
+def test_nothing_but_https_is_even_connected_to(fetching: httpx2.Client, scheme: str) -> None:
+    answer = asked(fetching, f"{scheme}://media.example/talk.wav")
+
+    assert answer.json()["error"]["message"] == "only https addresses are fetched"
+
+
 def test_fetching_is_off_by_default(http: httpx2.Client) -> None:
     answer = asked(http, "https://media.example/talk.wav")
 
