@@ -79,7 +79,7 @@ fuzz: $(READY_TO_TEST)  ## 20,000 broken recordings through the decoder and over
 	@MUTANTS=20000 $(BIN)/python -m pytest -k fuzz
 
 schema: $(READY_TO_TEST)  ## 10,000 calls the API's document allows and forbids (make test: 40 a route)
-	@SCHEMA_CASES=$(or $(CASES),300) $(BIN)/python -m pytest -s tests/http/test_schema.py
+	@SCHEMA_CASES=$(or $(CASES),330) $(BIN)/python -m pytest -s tests/http/test_schema.py
 
 load: $(READY_TO_BENCH)  ## overload, soak, same words at once, HTTP's price; writes docs/load.md (15 min)
 	@$(BIN)/python tests/load/run.py $(PARTS) --out docs/load.md

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fakes import FakeEngine
 from guarded import READY_TEXT, guarded, wait_for
 from serving import wav
-from whisper_lambda import lanes
+from whisper_lambda import deadline, lanes
 from whisper_lambda.config import Settings
 from whisper_lambda.engine.batching import Batcher
 from whisper_lambda.errors import AudioQuotaUsed, CannotFinishInTime, Overloaded, ShuttingDown
@@ -480,3 +480,16 @@ def test_a_clip_is_heard_while_long_files_are(tmp_path: Path) -> None:
 
     assert clip.status_code == 200
     assert took < 3
+
+
+def test_a_request_is_watched_where_its_client_can_be_seen_to_leave(tmp_path: Path) -> None:
+    admission = opened(tmp_path)
+
+    async def watched() -> bool:
+        async with admission.admit(ask()):
+            lane = lanes.current()
+            return lane is not None and lane.watched
+
+    assert asyncio.run(watched())
+    with deadline.until(time.monotonic() + 900):  # a function's event
+        assert not asyncio.run(watched())

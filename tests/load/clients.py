@@ -20,6 +20,7 @@ class Outcome:
     text: str = ""
     retry_after: str = ""
     audio_s: float = 0.0
+    lost: str = ""  # why there was no answer
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ async def _asked(clip: Clip, sent: Awaitable[httpx2.Response]) -> Outcome:
     began = time.perf_counter()
     try:
         answer = await sent
-    except httpx2.HTTPError:
-        return Outcome(0, time.perf_counter() - began)
+    except httpx2.HTTPError as cause:
+        return Outcome(0, time.perf_counter() - began, lost=f"{type(cause).__name__}: {cause}"[:80])
     took_s = time.perf_counter() - began
     text = answer.json().get("text", "") if answer.status_code == 200 else ""
     heard_s = clip.audio_s if answer.status_code == 200 else 0.0
