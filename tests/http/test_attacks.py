@@ -16,7 +16,9 @@ from fakes import fake_service
 from serving import client, served, wav
 from whisper_lambda.config import Settings
 from whisper_lambda.http.app import create_app
+from whisper_lambda.http.gates import Gates
 
+AHEAD = "upload"
 DOORS = {
     "multipart": ("/v1/audio/transcriptions", "file"),
     "raw body": ("/v1/audio/transcriptions", ""),
@@ -25,15 +27,24 @@ DOORS = {
     "founding": ("/transcribe", "file"),
     "asr": ("/asr", "audio_file"),
     "asr detection": ("/detect-language", "audio_file"),
+    "peaks": ("/v1/audio/peaks", "file"),
+    "sent ahead": ("/v1/audio/transcriptions", AHEAD),
+    "founding, sent ahead": ("/transcribe", AHEAD),
 }
 
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
-    settings = Settings(max_audio_s=30.0, scratch=tmp_path_factory.mktemp("scratch"), upload_memory_mb=0)
+    settings = Settings(
+        max_audio_s=30.0,
+        home=tmp_path_factory.mktemp("home"),
+        scratch=tmp_path_factory.mktemp("scratch"),
+        upload_memory_mb=0,
+        probe_every_s=0,
+    )
     with (
         fake_service(settings=settings) as service,
-        served(create_app(service, settings)) as address,
+        served(create_app(service, settings, gates=Gates.of(service, settings))) as address,
         client(address) as http,
     ):
         service.decoders.missing_limits()  # waits until it is warm
@@ -42,6 +53,10 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
 
 def sent(http: httpx2.Client, where: str, name: str, content: bytes) -> httpx2.Response:
     path, part = DOORS[where]
+    if part == AHEAD:
+        made = http.post("/v1/uploads", json={"size_bytes": len(content)}).json()
+        assert http.put(made["url"], content=content).status_code == 200
+        return http.post(path, data={"upload": made["id"]})
     if part:
         return http.post(path, files={part: (name, content, "audio/mpeg")})
     return http.post(path, content=content, headers={"Content-Type": "audio/mpeg"})

@@ -12,9 +12,11 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import httpx2
 import pytest
+from test_hostile import ATTACKS
 
 from fakes import fake_service
 from serving import client, served, wav
@@ -45,6 +47,8 @@ class Site(BaseHTTPRequestHandler):
             self.dripped(bytes(1), 50) if self.path == "/slow" else self.wfile.write(self.content())
 
     def content(self) -> bytes:
+        if self.path.startswith("/attack/"):
+            return ATTACKS[unquote(self.path.removeprefix("/attack/"))][0]
         return bytes(3_000_000) if self.path == "/large" else wav()
 
     def dripped(self, drop: bytes, times: int) -> None:
@@ -84,7 +88,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, ssl.SS
 @pytest.fixture(scope="module")
 def fetching(site: tuple[int, ssl.SSLContext]) -> Iterator[httpx2.Client]:
     """A server that fetches, for which media.example is a public address."""
-    settings = Settings(fetch_urls=True, max_upload_mb=1, fetch_timeout_s=2.0, upload_memory_mb=0)
+    settings = Settings(
+        fetch_urls=True, max_upload_mb=1, fetch_timeout_s=2.0, upload_memory_mb=0, max_audio_s=30.0
+    )
     names = {
         "media.example": ["127.0.0.1"],
         "inside.example": ["10.0.0.7"],
@@ -152,6 +158,16 @@ def test_what_a_site_may_not_lead_to(
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["code"] == "fetch_refused"
     assert answer.json()["error"]["param"] == "url"
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_that_is_fetched_is_refused_in_its_own_type(
+    fetching: httpx2.Client, site: tuple[int, ssl.SSLContext], name: str
+) -> None:
+    answer = asked(fetching, f"https://media.example:{site[0]}/attack/{quote(name)}")
+
+    error = ATTACKS[name][1]
+    assert (answer.status_code, answer.json()["error"]["code"]) == (error.status, error.code)
 
 
 def test_what_is_too_large_is_not_taken_in(fetching: httpx2.Client, site: tuple[int, ssl.SSLContext]) -> None:
