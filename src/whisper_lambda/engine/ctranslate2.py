@@ -406,7 +406,8 @@ def _sizes(question: _Question) -> tuple[float, int]:
     Those go by the audio even where the window is full: a loop on it costs a second's worth.
     """
     duration = len(question.samples) / SAMPLE_RATE
-    return question.rung.window_s(duration), policy.longest(Rung().window_s(duration))
+    most_audio_s = Rung().window_s(duration) - policy.MARGIN_S  # of all that share this window
+    return question.rung.window_s(duration), policy.longest(most_audio_s)
 
 
 def _batch_key(question: _Question | WindowQuestion) -> Hashable:
