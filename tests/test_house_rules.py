@@ -47,7 +47,7 @@ def tracked() -> list[Path]:
     if listed.returncode:
         pytest.skip("not a git checkout")
     paths = [ROOT / name for name in listed.stdout.split("\0") if name]
-    return [p for p in paths if p.is_file() and p.suffix not in {".flac", ".png", ".onnx", ".npz"}]
+    return [p for p in paths if p.is_file() and p.suffix not in {".flac", ".jpg", ".png", ".onnx", ".npz"}]
 
 
 def error_classes() -> list[type[errors.WhisperLambdaError]]:
