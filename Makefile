@@ -75,8 +75,8 @@ test-sdk: $(READY_TO_TEST) $(SDK_READY)  ## the openai SDK's own tests of audio 
 test-clients: $(READY_TO_TEST) $(CLIENTS_READY)  ## openai, LiveKit and Pipecat against the running server; writes docs/clients/realtime.md (2 min)
 	@PYTHONPATH=tests $(BIN)/python tests/realtime/prove.py $(CLIENTS)/bin/python docs/clients/realtime.md
 
-fuzz: $(READY_TO_TEST)  ## 20,000 broken recordings through the decoder and over HTTP (make test: 2,000)
-	@MUTANTS=20000 $(BIN)/python -m pytest -k fuzz
+fuzz: $(READY_TO_TEST)  ## 20,000 broken recordings, decoder and HTTP, and 200 decoders that die (make test: 2,000, 60)
+	@MUTANTS=20000 DEATHS=200 $(BIN)/python -m pytest -k "fuzz or deaths"
 
 schema: $(READY_TO_TEST)  ## 10,000 calls the API's document allows and forbids (make test: 40 a route)
 	@SCHEMA_CASES=$(or $(CASES),330) $(BIN)/python -m pytest -s tests/http/test_schema.py

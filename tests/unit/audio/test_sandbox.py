@@ -20,6 +20,8 @@ from whisper_lambda.errors import BadAudio, DecoderFailed, DecodeTimeout
 DYING = Path(__file__).with_name("dying_decoder.py")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
+DEATHS = int(os.environ.get("DEATHS", "60"))  # `make fuzz`: 200
+
 
 @pytest.fixture(scope="module")
 def dying():
@@ -83,7 +85,7 @@ def test_what_a_decoder_says_cannot_steer_a_terminal(dying, limits):
 
 
 def test_deaths_harm_no_other_call(dying, limits):
-    """Sixty deaths of five kinds under four clients that decode good files all the while."""
+    """Deaths of five kinds under four clients that decode good files all the while."""
     content = encoded(speechlike(2.0, 44_100), "mp3", "mp3", rate=44_100)
     expected = decode(content, limits, dying).samples
     good, wrong, untyped = [], [], []
@@ -97,7 +99,7 @@ def test_deaths_harm_no_other_call(dying, limits):
     clients = [threading.Thread(target=client) for _ in range(4)]
     for thread in clients:
         thread.start()
-    for way in [b"crash", b"leave", b"allocate", b"babble", b"spin"] * 12:
+    for way in [b"crash", b"leave", b"allocate", b"babble", b"spin"] * (DEATHS // 5):
         try:
             decode(way, replace(limits, timeout_s=0.2), dying)
         except (BadAudio, DecodeTimeout):
