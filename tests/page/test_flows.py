@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
+from test_states import looked_at
 from visiting import fake_server, real_server
 
 from fakes import FakeEngine
@@ -175,6 +176,7 @@ def test_the_server_goes_away_and_comes_back(visit: Any, tmp_path: Path, spanish
         page = visitor.open()
     visitor.drop(("llamada.flac", spanish.path.read_bytes()))
     expect(page.locator(".queue .state")).to_contain_text("waiting for the server")
+    looked_at(page, "offline")
     with real_server(tmp_path, "--port", address.rpartition(":")[2]):
         visitor.read("llamada.flac")
         expect(page.locator(".said").first).to_contain_text("representantes")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
+from test_states import looked_at
 from visiting import Visitor, fake_server
 
 from fakes import FakeEngine
@@ -131,6 +132,7 @@ def test_a_word_of_ten_thousand_letters_and_a_line_from_right_to_left(visit: Any
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("getComputedStyle(document.querySelectorAll('.said')[1]).direction") == "rtl"
     assert len(exported(page, "srt").replace("\n", "")) > 10_000
+    looked_at(page, "right-to-left")
 
 
 OPENED = """async () => {

@@ -59,6 +59,9 @@ def test_the_first_sheet(visit: Any, fake_address: str) -> None:
     looked_at(page, "home")
     page.get_by_text("Names, terms and speakers").click()
     looked_at(page, "options")
+    page.get_by_role("button", name="Forget everything").click()
+    expect(page.locator("dialog[open]")).to_contain_text("Forget everything?")
+    looked_at(page, "forget")
 
 
 def test_the_queue_and_what_was_written(visit: Any, slow: tuple[str, FakeEngine]) -> None:

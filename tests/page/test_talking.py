@@ -171,5 +171,6 @@ def test_a_refused_microphone_is_told_in_words(playwright: Playwright, fake_addr
             page = visitor.open("/#/talk")
             page.get_by_role("button", name="Begin").click()
             expect(page.locator(".wrong")).to_contain_text(re.compile("microphone", re.IGNORECASE))
+            looked_at(page, "refused")
     finally:
         browser.close()

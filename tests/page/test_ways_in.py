@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
+from test_states import looked_at
 from visiting import Visitor, fake_server
 
 from fakes import FakeEngine
@@ -42,7 +43,9 @@ def test_a_file_is_picked_or_pasted_or_recorded_here(visit: Any, fake_address: s
     )
     page.evaluate(PASTED, base64.b64encode(wav(2)).decode())
     page.get_by_role("button", name="record", exact=True).click()
-    stop = page.get_by_role("button", name=re.compile(r"stop recording \(0:0[1-9]\)"))
+    stop = page.get_by_role("button", name=re.compile(r"stop recording \(\d+:(0[1-9]|[1-5]\d)\)"))
+    expect(stop).to_be_visible()
+    looked_at(page, "recording")
     stop.click()
     for name in ("one.wav", "two.wav", "pasted.wav", "Recording"):
         expect(row(page, name).get_by_role("link", name="Read")).to_be_visible()
