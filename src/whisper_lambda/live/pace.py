@@ -24,10 +24,10 @@ class Pace:
 
 PACES: Mapping[Delay, Pace] = MappingProxyType(
     {
-        "minimal": Pace(step_s=0.35, depth=2, settled_s=1.5, held=0),
-        "low": Pace(step_s=0.5, depth=2, settled_s=2.5),
-        "medium": Pace(step_s=0.8, depth=2, settled_s=3.0),
-        "high": Pace(step_s=1.2, depth=2, settled_s=5.0),
-        "xhigh": Pace(step_s=2.0, depth=3, settled_s=8.0),
+        "minimal": Pace(step_s=0.4, depth=2, settled_s=1.5, held=0),
+        "low": Pace(step_s=0.8, depth=2, settled_s=2.5),
+        "medium": Pace(step_s=1.1, depth=2, settled_s=3.0),
+        "high": Pace(step_s=1.5, depth=2, settled_s=5.0),
+        "xhigh": Pace(step_s=2.2, depth=3, settled_s=8.0),
     }
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -75,11 +76,9 @@ def run(
         halves = [replace(p, samples=p.samples[: int(seconds / 2 * SAMPLE_RATE)]) for p in pieces]
         cores = machine.cores(settings)
         found: dict[str, Any] = {
-            "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "machine": f"{platform.machine()}, {cores} cores, {', '.join(machine.instructions())}",
             "model": choice.served,
             "delay": delay,
-            "command": command,
         }
         if "one" in parts:
             say(f"{len(pieces)} recordings, one session each")
@@ -99,6 +98,8 @@ def run(
         if "idle" in parts:
             found["idle"] = idle_cpu(lambda: session_of(engine, "en", PACES[delay]))
     results = {**(json.loads(raw.read_text(encoding="utf-8")) if raw.exists() else {}), **found}
+    said = f"`{command}`, {time.strftime('%Y-%m-%d', time.gmtime())}, load {os.getloadavg()[1]:.0f}"
+    results["runs"] = {**results.get("runs", {}), **dict.fromkeys(parts, said)}
     raw.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if all(part in results for part in PARTS):
         live_report.write(results, out)

@@ -61,6 +61,10 @@ def page(results: Results, plot: str) -> str:
         f"{f['cpu_per_audio_s']:.3f} |"
         for name, f in ways
     ]
+    each: dict[str, list[str]] = {}
+    for part, run in results["runs"].items():
+        each.setdefault(run, []).append(part)
+    runs = "\n".join(f"* {', '.join(parts)}: {run}" for run, parts in each.items())
     sets = [
         f"| {name} | {s['words']} | {s['offline']:.2f} | {s['live']:.2f} |"
         for name, s in results["sets"].items()
@@ -68,7 +72,9 @@ def page(results: Results, plot: str) -> str:
     return f"""# Live captions, measured
 <!-- Written by `bench live`; run it again rather than editing. -->
 
-`{results["command"]}`, {results["date"]}, {results["machine"]};
+{runs}
+
+{results["machine"]};
 model {results["model"]}, int8, one thread a decode, delay `{results["delay"]}`,
 {one["audio_s"]:.0f} s of recordings.
 
@@ -79,7 +85,8 @@ model {results["model"]}, int8, one thread a decode, delay `{results["delay"]}`,
 ![How late words are committed]({plot})
 
 How it is measured: recordings are played on a clock that advances with the audio and by the processor
-seconds each decode took, so a busy machine changes little. A word was spoken at its end in **our own
+seconds each decode took, so a busy machine changes little (load: how many programs wanted its cores; the
+caches they share are not in it). A word was spoken at its end in **our own
 offline word times of the same audio** (`times=word`); words not heard alike offline are not counted
 ({one["words"]} were). WER: corpus-level, after Whisper's normalisers, numbers folded.
 
