@@ -160,6 +160,10 @@ CACHE_MB ?= 512
 long: $(READY_TO_TEST)  ## memory and time of a recording of HOURS=10, with CACHE_MB=512 and again, or without (0)
 	@$(BIN)/python tests/measure/long_recording.py --hours $(HOURS) --cache-mb $(CACHE_MB)
 
+.PHONY: long-job
+long-job: $(READY_TO_TEST)  ## memory of a server that does a job of HOURS=10, without an engine's
+	@PYTHONPATH=tests:tests/measure $(BIN)/python tests/measure/long_job.py --hours $(HOURS)
+
 clean:  ## remove the virtual environment and every cache here (weights stay)
 	rm -rf $(VENV) $(OPENAI) $(AWS) $(SDK) $(CLIENTS) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,6 +14,7 @@ from http_jobs import until_ended
 
 from fakes import FakeEngine, fake_service
 from serving import client, served, wav
+from whisper_lambda.cli import run
 from whisper_lambda.config import Settings
 from whisper_lambda.http.app import create_app
 from whisper_lambda.http.gates import Gates
@@ -217,3 +218,45 @@ def test_a_tenants_data_goes_with_his_jobs(http: httpx2.Client, home: Path) -> N
     assert deleted.status_code == 200
     assert http.get(f"/v1/jobs/{job['id']}", params={"user_id": "leaver"}).status_code == 404
     assert not [p for p in (home / "objects").rglob("*") if job["id"] in str(p)]
+
+
+def test_the_command_line_hands_in_follows_reads_and_cancels_there(
+    http: httpx2.Client, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHISPER_LAMBDA_HOME", str(tmp_path))
+    there = ["--server", str(http.base_url)]
+    sound = tmp_path / "a.wav"
+    sound.write_bytes(wav(3.0))
+
+    assert run(["jobs", "submit", str(sound), "-l", "es", "-f", "srt", *there]) == 0
+    job_id = capsys.readouterr().out.strip()
+    assert run(["jobs", "watch", job_id, *there]) == 0
+    assert "completed" in capsys.readouterr().err
+    assert run(["jobs", "result", job_id, *there]) == 0
+    assert capsys.readouterr().out.startswith("1\n00:00:0")
+    assert run(["jobs", "status", job_id, *there]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "completed"
+    assert run(["jobs", "cancel", job_id, *there]) == 0
+    assert "completed" in capsys.readouterr().err, "what has ended stays as it is"
+    assert run(["jobs", "list", *there]) == 0
+    assert job_id in capsys.readouterr().out
+    assert run(["jobs", "status", "job_none", *there]) == 1
+    assert "(job_not_found)" in capsys.readouterr().err
+
+
+def test_a_job_by_channel_names_its_speakers(http: httpx2.Client) -> None:
+    sound = wav(3.0, channels=2)
+    fields = {"response_format": "diarized_json", "language": "es", "vad": "off"}
+    answer = http.post("/v1/jobs", files={"file": ("a.wav", sound)}, data=fields)
+    job = until_ended(http, answer.json()["id"])
+    result = http.get(f"/v1/jobs/{job['id']}/result").json()
+    request = http.post(
+        "/v1/audio/transcriptions",
+        files={"file": ("a.wav", sound)},
+        data={**fields, "model": "whisper-1"},
+    ).json()
+
+    assert job["status"] == "completed", job
+    assert len({segment["speaker"] for segment in result["segments"]}) == 2
+    assert [s["speaker"] for s in result["segments"]] == [s["speaker"] for s in request["segments"]]
+    assert result["text"] == request["text"]

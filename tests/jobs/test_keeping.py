@@ -23,6 +23,7 @@ from serving import client, pcm_wav, served
 from whisper_lambda import tenants
 from whisper_lambda.adapters.sql import Database, sqlite_at
 from whisper_lambda.adapters.sqljobs import SqlJobStore
+from whisper_lambda.bootstrap import segments
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import ObjectMissing, StorageFailed, StorageFull
 from whisper_lambda.http.app import create_app
@@ -32,7 +33,7 @@ from whisper_lambda.jobs import places, steps
 from whisper_lambda.jobs.desk import Desk, Handed
 from whisper_lambda.jobs.orphans import LEFT_S, Orphans
 from whisper_lambda.staffing import Office, hire, open_desk, workshop
-from whisper_lambda.types import Options
+from whisper_lambda.types import SAMPLE_RATE, Options
 
 
 def at_rest(home: Path) -> bytes:
@@ -164,6 +165,24 @@ def until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_jingle_in_two_episodes_is_heard_once(tmp_path: Path) -> None:
+    """Elsewhere in another recording, and off its frames: the chunk is the same to the last sample."""
+    settings, engine = Settings(home=tmp_path), FakeEngine()
+    jingle = np.random.default_rng(9).uniform(-0.3, 0.3, 4 * SAMPLE_RATE)
+    gap = np.zeros(5 * SAMPLE_RATE)
+    calls = []
+    with fake_service(engine, settings) as service:
+        service.cache = segments(settings)
+        for seed in (1, 2):
+            own = np.random.default_rng(seed).uniform(-0.3, 0.3, (2, 20 * SAMPLE_RATE + 777 * seed))
+            episode = np.concatenate([own[0], gap, jingle, gap, own[1]]).astype(np.float32)
+            before = len(engine.heard)
+            service.transcribe(pcm_wav(episode), Options(language="es", vad="off"))
+            calls.append(len(engine.heard) - before)
+
+    assert calls == [3, 2]
 
 
 HANDED = Handed(tenant="ana")

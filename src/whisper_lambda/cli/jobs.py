@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -72,7 +73,8 @@ def submit(
         "priority": str(priority),
     }
     given = {name: value for name, value in fields.items() if value is not None}
-    job = counter(server, key).submit(recording, given)
+    with closing(counter(server, key)) as jobs:
+        job = jobs.submit(recording, given)
     typer.echo(job["id"])
     if not server:
         say("it is done by `whisper-lambda serve` or `whisper-lambda worker` on this home")
@@ -81,19 +83,21 @@ def submit(
 @app.command("status")
 def status(job_id: _Id, server: _Server = None, key: _Key = None) -> None:
     """Print a job as JSON."""
-    typer.echo(json.dumps(counter(server, key).job(job_id), indent=1))
+    with closing(counter(server, key)) as jobs:
+        typer.echo(json.dumps(jobs.job(job_id), indent=1))
 
 
 @app.command("watch")
 def watch(job_id: _Id, server: _Server = None, key: _Key = None) -> None:
     """Follow a job to its end; exit with 1 if it is not a good one."""
-    jobs, told = counter(server, key), ""
-    while (job := jobs.job(job_id))["status"] in LIVE:
-        line = _line(job)
-        if line != told:
-            say(line)
-            told = line
-        time.sleep(LOOK_S)
+    told = ""
+    with closing(counter(server, key)) as jobs:
+        while (job := jobs.job(job_id))["status"] in LIVE:
+            line = _line(job)
+            if line != told:
+                say(line)
+                told = line
+            time.sleep(LOOK_S)
     say(_line(job))
     if job["status"] != "completed":
         raise typer.Exit(1)
@@ -112,13 +116,15 @@ def result(
     key: _Key = None,
 ) -> None:
     """Print a job's transcript."""
-    sys.stdout.write(harmless(counter(server, key).result(job_id, format_, partial=partial)))
+    with closing(counter(server, key)) as jobs:
+        sys.stdout.write(harmless(jobs.result(job_id, format_, partial=partial)))
 
 
 @app.command("cancel")
 def cancel(job_id: _Id, server: _Server = None, key: _Key = None) -> None:
     """Cancel a job; what is under way stops within a passage."""
-    say(_line(counter(server, key).cancel(job_id)))
+    with closing(counter(server, key)) as jobs:
+        say(_line(jobs.cancel(job_id)))
 
 
 @app.command("list")
@@ -128,8 +134,9 @@ def list_jobs(
     key: _Key = None,
 ) -> None:
     """List jobs, newest first."""
-    for job in counter(server, key).listed(limit):
-        typer.echo(_line(job))
+    with closing(counter(server, key)) as jobs:
+        for job in jobs.listed(limit):
+            typer.echo(_line(job))
 
 
 def _line(job: Mapping[str, Any]) -> str:
