@@ -160,6 +160,11 @@ CACHE_MB ?= 512
 long: $(READY_TO_TEST)  ## memory and time of a recording of HOURS=10, with CACHE_MB=512 and again, or without (0)
 	@$(BIN)/python tests/measure/long_recording.py --hours $(HOURS) --cache-mb $(CACHE_MB)
 
+.PHONY: many-workers
+many-workers: $(READY_TO_TEST)  ## how much sooner more workers end a job, with a timed engine
+	@for database in sqlite postgres; do PYTHONPATH=tests:tests/jobs:tests/http \
+		$(BIN)/python tests/jobs/many_workers.py $$database || exit; done
+
 .PHONY: long-job
 long-job: $(READY_TO_TEST)  ## memory of a server that does a job of HOURS=10, without an engine's
 	@PYTHONPATH=tests:tests/measure $(BIN)/python tests/measure/long_job.py --hours $(HOURS)

@@ -19,7 +19,8 @@ import tempfile
 import time
 import wave
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -28,6 +29,9 @@ import numpy as np
 from stub_worker import DigestEngine, started
 
 from databases import DATABASES
+from samples import bundled
+from serving import pcm_wav
+from whisper_lambda.bootstrap import build
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import StorageFailed
 from whisper_lambda.job import LIVE, Order
@@ -65,6 +69,34 @@ def expected(number: int, bursts: int = 4) -> str:
         return service.transcribe(recording(number, bursts), OPTIONS, tenant=None).text
 
 
+@cache
+def spoken(number: int) -> bytes:
+    """A WAV of two bundled prompts, far enough apart to be two chunks."""
+    said, gap = bundled(), np.zeros(round(4.5 * SAMPLE_RATE), np.float32)
+    return pcm_wav(np.concatenate([said[number % len(said)], gap, said[(number + 3) % len(said)], gap]))
+
+
+@cache
+def spoken_words(number: int) -> str:
+    """What real weights say of it, in one process and one piece."""
+    with build(replace(Settings.from_env(), model="base", cache_mb=0)) as service:
+        return service.transcribe(spoken(number), SPOKEN, tenant=None).text
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What jobs are of, and what must come of them."""
+
+    recording: Callable[[int], bytes]
+    expected: Callable[[int], str]
+    options: Options
+
+
+SPOKEN = Options(language="es", times="word")
+STUB = Kind(recording, expected, OPTIONS)
+REAL = Kind(spoken, spoken_words, SPOKEN)
+
+
 @dataclass
 class Findings:
     """What the checker saw."""
@@ -90,7 +122,15 @@ class Findings:
 
 
 def run(
-    kind: str, *, jobs: int, kills: int, stops: int, seed: int = 1, patience_s: float = 180.0, kinds: int = 12
+    kind: str,
+    *,
+    jobs: int,
+    kills: int,
+    stops: int,
+    seed: int = 1,
+    patience_s: float = 180.0,
+    kinds: int = 12,
+    of: Kind = STUB,
 ) -> Findings:
     """Make one history and check it."""
     chance = random.Random(seed)
@@ -108,6 +148,13 @@ def run(
             "STUB_DELAY_S": "0.05",
             "STUB_LOG": str(engine_log),
         }
+        if of is REAL:
+            (home / "models").symlink_to(Settings.from_env().home / "models")
+            environment |= {
+                "REAL_WEIGHTS": "1",
+                "WHISPER_LAMBDA_MODEL": "base",
+                "WHISPER_LAMBDA_THREADS": "1",
+            }
         settings = Settings(home=home, jobs_lease_s=LEASE_S)
         if kind == "postgres":
             environment["WHISPER_LAMBDA_JOBS_DATABASE"] = address
@@ -116,12 +163,12 @@ def run(
         began = time.monotonic()
         blows = ["kill"] * kills + ["stop"] * stops
         chance.shuffle(blows)
-        storm = Storm(desk, environment, logs, chance)
+        storm = Storm(desk, environment, logs, chance, of)
         try:
             storm.rage(jobs, blows, patience_s, kinds)
             findings = storm.findings
             findings.accepted, findings.stuck = len(storm.accepted), len(storm.unfinished())
-            _check(desk, storm.accepted, findings)
+            _check(desk, storm.accepted, findings, of)
         finally:
             storm.end()
         findings.seconds = round(time.monotonic() - began, 1)
@@ -138,7 +185,10 @@ def run(
 class Storm:
     """Three workers, jobs coming in, and blows that fall on whom they fall."""
 
-    def __init__(self, desk: Desk, environment: dict[str, str], logs: Path, chance: random.Random) -> None:
+    def __init__(
+        self, desk: Desk, environment: dict[str, str], logs: Path, chance: random.Random, of: Kind
+    ) -> None:
+        self.of = of
         self.desk = desk
         self.environment = environment
         self.logs = logs
@@ -173,11 +223,11 @@ class Storm:
     def hand_in(self, kinds: int) -> None:
         """Twice with one key, as a client whose connection broke does."""
         number = len(self.accepted) % kinds
-        order = Order(options=OPTIONS)
+        order = Order(options=self.of.options)
         handed = Handed(tenant=f"t{len(self.accepted) % 3}", idempotency_key=f"key {len(self.accepted)}")
         try:
-            first = self.desk.accept(order, recording(number), handed)
-            again = self.desk.accept(order, recording(number), handed)
+            first = self.desk.accept(order, self.of.recording(number), handed)
+            again = self.desk.accept(order, self.of.recording(number), handed)
         except StorageFailed:  # refused, by name: the client sends it again with its key
             self.findings.refused += 1
             return
@@ -217,7 +267,7 @@ class Storm:
                 worker.kill()
 
 
-def _check(desk: Desk, accepted: dict[str, int], findings: Findings) -> None:
+def _check(desk: Desk, accepted: dict[str, int], findings: Findings, of: Kind) -> None:
     """Look at the stores, and at nothing a worker says."""
     kept = [job for tenant in ("t0", "t1", "t2") for job in desk.store.list(tenant, limit=100_000)]
     findings.doubled += len(kept) - len({job.idempotency_key for job in kept})
@@ -227,7 +277,7 @@ def _check(desk: Desk, accepted: dict[str, int], findings: Findings) -> None:
         done = desk.store.chunks(job.id)
         findings.chunks += len(done)
         findings.doubled += sum(n - 1 for n in Counter(d.index for d in done).values())
-        if job.state != "completed" or desk.transcript(job).text != expected(accepted[job.id]):
+        if job.state != "completed" or desk.transcript(job).text != of.expected(accepted[job.id]):
             findings.wrong += 1
         findings.wrong += job.chunks_done != len(done) or len(done) != job.chunks
     left = [key for key in desk.objects.keys("jobs/") if not key.endswith("transcript.json")]
@@ -241,8 +291,17 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--stops", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--real", action="store_true", help="real weights on real speech")
     args = parser.parse_args()
-    findings = run(args.database, jobs=args.jobs, kills=args.kills, stops=args.stops, seed=args.seed)
+    findings = run(
+        args.database,
+        jobs=args.jobs,
+        kills=args.kills,
+        stops=args.stops,
+        seed=args.seed,
+        patience_s=600.0,
+        of=REAL if args.real else STUB,
+    )
     print(f"{args.database}: {findings}")
     sys.exit(not findings.clean)
 

@@ -17,8 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_lambda.audio.frames import FRAME, Frames, frames
 from whisper_lambda.audio.scenes import Scene, picked, powers, scenes
-from whisper_lambda.audio.vad import FRAME, speech_probabilities, speech_spans
+from whisper_lambda.audio.vad import speech_probabilities, speech_spans
 from whisper_lambda.types import SAMPLE_RATE, Chunk, Dropped, DropReason, Samples, Span, VadMode
 
 LONGEST_S = 28.0  # of a chunk of speech, less its edges; docs/log.md has the sweep
@@ -63,20 +64,32 @@ def planned(blocks: Iterable[Samples], vad: VadMode) -> Iterator[Chunk | Dropped
     """
     gap = _Gap()
     for scene in scenes(blocks):
-        level = _decibels(powers(scene.samples))
-        for piece in _scene(scene.samples, level, vad):
-            yield from gap.ended(scene, level, piece)
+        grid = frames(scene.samples)
+        level = _decibels(powers(scene.samples, grid))
+        heard = _Heard(scene, grid, level)
+        for piece in _scene(heard, vad):
+            yield from gap.ended(heard, piece)
             samples = scene.samples[piece.start : piece.stop].copy()  # a view would hold the whole scene
             yield Chunk(samples, (scene.start + piece.start) / SAMPLE_RATE, piece.unsure)
-        gap.goes_on(scene, level)
+        gap.goes_on(heard)
     yield from gap.told()
 
 
-def _scene(samples: Samples, level: NDArray[np.float32], vad: VadMode) -> list[_Piece]:
-    sure, unsure = _heard(samples, level, vad)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Heard:
+    """A scene, and how loud each of its frames is."""
+
+    scene: Scene
+    grid: Frames
+    level: NDArray[np.float32]  # dBFS
+
+
+def _scene(heard: _Heard, vad: VadMode) -> list[_Piece]:
+    samples = heard.scene.samples
+    sure, unsure = _spans(heard, vad)
     longest, longest_music = int(LONGEST_S * SAMPLE_RATE), int(LONGEST_MUSIC_S * SAMPLE_RATE)
-    pieces = [_Piece(*p, False) for group in _groups(sure) for p in _pieces(group, level, longest)]
-    pieces += [_Piece(*p, True) for span in unsure for p in _pieces([span], level, longest_music)]
+    pieces = [_Piece(*p, False) for group in _groups(sure) for p in _pieces(group, heard, longest)]
+    pieces += [_Piece(*p, True) for span in unsure for p in _pieces([span], heard, longest_music)]
     return _widened(sorted(pieces), samples)
 
 
@@ -92,15 +105,16 @@ def _start(span: Span) -> int:
     return span.start
 
 
-def _heard(samples: Samples, level: NDArray[np.float32], vad: VadMode) -> tuple[list[Span], list[Span]]:
+def _spans(heard: _Heard, vad: VadMode) -> tuple[list[Span], list[Span]]:
     """Return the spans to decode: those of speech, and those nobody is sure of. None meet."""
+    grid, level = heard.grid, heard.level
     if vad == "off":
-        return _sounding(level > SILENT_DB, len(samples)), []
+        return _sounding(level > SILENT_DB, grid), []
     loud = level > max(SILENT_DB, _loud_level(level))
     if not loud.any():
         return [], []
-    speech = speech_spans(speech_probabilities(samples), len(samples))
-    return (speech, []) if vad == "on" else _weigh(speech, _sounding(loud, len(samples)))
+    speech = speech_spans(speech_probabilities(heard.scene.samples, grid), grid)
+    return (speech, []) if vad == "on" else _weigh(speech, _sounding(loud, grid))
 
 
 def most_speech(chunks: Sequence[Chunk]) -> Chunk:
@@ -118,15 +132,15 @@ def _loud_level(level: NDArray[np.float32]) -> float:
     return float(np.percentile(level, 95)) - LOUD_BELOW_PEAK_DB if len(level) else SILENT_DB
 
 
-def _sounding(loud: NDArray[np.bool_], length: int) -> list[Span]:
+def _sounding(loud: NDArray[np.bool_], grid: Frames) -> list[Span]:
     """Stretches of sound, short pauses bridged."""
-    frames = np.flatnonzero(loud)
-    if not len(frames):
+    sounds = np.flatnonzero(loud)
+    if not len(sounds):
         return []
-    breaks = np.flatnonzero(np.diff(frames) > BRIDGE_S * SAMPLE_RATE / FRAME)
-    firsts, lasts = (0, *(breaks + 1)), (*breaks, len(frames) - 1)
+    breaks = np.flatnonzero(np.diff(sounds) > BRIDGE_S * SAMPLE_RATE / FRAME)
+    firsts, lasts = (0, *(breaks + 1)), (*breaks, len(sounds) - 1)
     return [
-        Span(int(frames[a]) * FRAME, min(length, (int(frames[b]) + 1) * FRAME))
+        Span(grid.sample(int(sounds[a])), grid.sample(int(sounds[b]) + 1))
         for a, b in zip(firsts, lasts, strict=True)
     ]
 
@@ -220,7 +234,7 @@ def _groups(spans: Sequence[Span]) -> Iterator[list[Span]]:
         yield group
 
 
-def _pieces(group: list[Span], level: NDArray[np.float32], longest: int) -> Iterator[tuple[int, int]]:
+def _pieces(group: list[Span], heard: _Heard, longest: int) -> Iterator[tuple[int, int]]:
     """Fill pieces from the left, ending each at the longest pause of its last part.
 
     Long pieces give the decoder context, and fill the encoder's full window. Looking back for the
@@ -230,7 +244,7 @@ def _pieces(group: list[Span], level: NDArray[np.float32], longest: int) -> Iter
     while waiting:
         start = waiting[0].start
         if waiting[0].stop - start > longest:  # speech without a pause
-            cut = _quietest(level, start, longest)
+            cut = _quietest(heard, start, longest)
             yield start, cut
             waiting[0] = Span(cut, waiting[0].stop)
             continue
@@ -247,11 +261,11 @@ def _last_pause(spans: list[Span], fit: int, full: int) -> int:
     return max(far, key=lambda i: (min(spans[i].start - spans[i - 1].stop, SAMPLE_RATE), i))
 
 
-def _quietest(level: NDArray[np.float32], start: int, longest: int) -> int:
+def _quietest(heard: _Heard, start: int, longest: int) -> int:
     """The quietest moment of the last part of what fits."""
-    first, last = (start + int(FULL_FROM * longest)) // FRAME, (start + longest) // FRAME
-    smooth = np.convolve(level[first:last], np.ones(5) / 5, mode="same")
-    return (first + int(np.argmin(smooth))) * FRAME
+    first, last = heard.grid.at(start + int(FULL_FROM * longest)), heard.grid.at(start + longest)
+    smooth = np.convolve(heard.level[first:last], np.ones(5) / 5, mode="same")
+    return heard.grid.sample(first + int(np.argmin(smooth)))
 
 
 class _Gap:
@@ -262,16 +276,16 @@ class _Gap:
         self._to = 0
         self._loudest = SILENT_DB
 
-    def ended(self, scene: Scene, level: NDArray[np.float32], piece: _Piece) -> Iterator[Dropped]:
+    def ended(self, heard: _Heard, piece: _Piece) -> Iterator[Dropped]:
         """Tell of the gap before a piece; the next one begins behind it."""
-        self._hear(scene, level, piece.start)
+        self._hear(heard, piece.start)
         yield from self.told()
-        self._from = self._to = scene.start + piece.stop
+        self._from = self._to = heard.scene.start + piece.stop
         self._loudest = SILENT_DB
 
-    def goes_on(self, scene: Scene, level: NDArray[np.float32]) -> None:
+    def goes_on(self, heard: _Heard) -> None:
         """Take in the rest of a scene."""
-        self._hear(scene, level, len(scene.samples))
+        self._hear(heard, heard.grid.length)
 
     def told(self) -> Iterator[Dropped]:
         """Tell of the gap, if it is long enough to be worth it."""
@@ -279,8 +293,9 @@ class _Gap:
             reason: DropReason = "no_speech" if self._loudest > SILENT_DB else "silence"
             yield Dropped(self._from / SAMPLE_RATE, self._to / SAMPLE_RATE, reason)
 
-    def _hear(self, scene: Scene, level: NDArray[np.float32], stop: int) -> None:
-        start = max(self._from - scene.start, 0)
-        inside = level[-(-start // FRAME) : stop // FRAME]
+    def _hear(self, heard: _Heard, stop: int) -> None:
+        grid, start = heard.grid, max(self._from - heard.scene.start, 0)
+        first = int(np.searchsorted(grid.starts, start))  # the first frame wholly inside
+        inside = heard.level[first : grid.at(stop)]
         self._loudest = max(self._loudest, float(inside.max(initial=SILENT_DB)))
-        self._to = scene.start + stop
+        self._to = heard.scene.start + stop

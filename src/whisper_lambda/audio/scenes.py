@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_lambda.audio.vad import FRAME
+from whisper_lambda.audio.frames import FRAME, Frames, frames
 from whisper_lambda.types import SAMPLE_RATE, Samples
 
 LONGEST_SCENE_S = 600.0  # most recordings are one scene; as float32 this is 38 MB
@@ -48,26 +48,26 @@ def scenes(blocks: Iterable[Samples]) -> Iterator[Scene]:
 
 def _end(samples: Samples) -> int:
     """Return where a scene that could go on ends: in the quietest second of its last part."""
-    first = round(SHORTEST_SCENE_S * SAMPLE_RATE) // FRAME
-    power = powers(samples)[first:]
-    summed = np.cumsum(np.concatenate([[0.0], power]))
+    grid = frames(samples)
+    first = grid.at(round(SHORTEST_SCENE_S * SAMPLE_RATE))
+    summed = np.cumsum(np.concatenate([[0.0], powers(samples, grid)[first:]]))
     quiet = summed[_QUIET_FRAMES:] - summed[:-_QUIET_FRAMES]
-    middle = (first + int(np.argmin(quiet)) + _QUIET_FRAMES // 2) * FRAME
+    middle = grid.sample(first + int(np.argmin(quiet)) + _QUIET_FRAMES // 2)
     return picked(samples, middle - 3 * FRAME, middle + 3 * FRAME)
 
 
-def powers(samples: Samples) -> NDArray[np.float64]:
+def powers(samples: Samples, grid: Frames) -> NDArray[np.float64]:
     """Return the mean square of each frame of 512 samples; a last one that is not full is padded."""
-    count = -(-len(samples) // FRAME)
-    found = np.zeros(count)
-    step = 1024 * FRAME  # a copy of it all would cost more than the recording
-    for at in range(0, len(samples), step):
-        part = samples[at : at + step]
-        whole = len(part) // FRAME * FRAME
-        frames = part[:whole].reshape(-1, FRAME)
-        found[at // FRAME : at // FRAME + len(frames)] = np.einsum("fs,fs->f", frames, frames) / FRAME
-        if whole < len(part):
-            found[-1] = float(np.dot(part[whole:], part[whole:])) / FRAME
+    found = np.zeros(len(grid.starts))
+    whole = int(np.searchsorted(grid.starts, len(samples) - FRAME, side="right"))
+    if whole:
+        windows = np.lib.stride_tricks.sliding_window_view(samples, FRAME)
+    for at in range(0, whole, 1024):  # a copy of it all would cost more than the recording
+        some = windows[grid.starts[at : min(at + 1024, whole)]]
+        found[at : at + len(some)] = np.einsum("fs,fs->f", some, some) / FRAME
+    for at in range(whole, len(found)):
+        part = samples[grid.starts[at] :]
+        found[at] = float(np.dot(part, part)) / FRAME
     return found
 
 

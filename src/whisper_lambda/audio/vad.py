@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_lambda import lanes
+from whisper_lambda.audio.frames import Frames, frames
 from whisper_lambda.audio.silero import CONTEXT as CONTEXT
 from whisper_lambda.audio.silero import FRAME as FRAME
 from whisper_lambda.audio.silero import STATE, network
 from whisper_lambda.types import Samples, Span
 
-STRIPE = 500  # frames: a long recording runs as so many stripes side by side, 16 s each
 WARM_UP = 32  # frames heard before a stripe counts: enough for the state to forget where it began
 
 SPEECH = 0.5  # probability at which speech starts
@@ -30,33 +30,42 @@ def warm() -> None:
     network()
 
 
-def speech_probabilities(samples: Samples) -> Probabilities:
-    """Return the probability of speech in each frame of 512 samples, the last one padded.
+def speech_probabilities(samples: Samples, grid: Frames | None = None) -> Probabilities:
+    """Return the probability of speech in each frame; `grid` None = the recording's own.
 
     Short recordings run frame by frame; long ones as stripes in one batch, which takes a third of
     the time and moves 0.3 % of the frames over the threshold (docs/log.md).
     """
-    count = -(-len(samples) // FRAME)
-    if not count:
-        return np.zeros(0, np.float32)
-    padded = np.zeros(CONTEXT + count * FRAME, np.float32)
+    grid = grid or frames(samples)
+    heard = np.zeros(len(grid.starts), np.float32)
+    if not len(heard):
+        return heard
+    padded = np.zeros(CONTEXT + len(samples) + FRAME, np.float32)
     padded[CONTEXT : CONTEXT + len(samples)] = samples
-    frames = np.lib.stride_tricks.sliding_window_view(padded, CONTEXT + FRAME)[::FRAME]
-    stripes = max(1, count // STRIPE)
-    length = -(-count // stripes)
-    starts = np.arange(stripes) * length
-    state = np.zeros((2, stripes, STATE), np.float32)
-    heard = np.zeros((stripes, length), np.float32)
-    for step in range(-WARM_UP if stripes > 1 else 0, length):
+    windows = np.lib.stride_tricks.sliding_window_view(padded, CONTEXT + FRAME)
+    lengths = np.diff(grid.stripes, append=len(heard))
+    longest_first = np.argsort(-lengths, kind="stable")
+    stripes, lengths = grid.stripes[longest_first], lengths[longest_first]
+    starts = grid.starts[stripes]
+    state = np.zeros((2, len(stripes), STATE), np.float32)
+    for step in range(-WARM_UP if len(stripes) > 1 else 0, int(lengths[0])):
         lanes.stay()
-        at = starts + step
-        inside = (at >= 0) & (at < count)
-        frame = np.where(inside[:, None], frames[np.clip(at, 0, count - 1)], np.float32(0))
+        if lengths[-1] <= step:  # the shortest have ended
+            going = int(np.count_nonzero(lengths > step))
+            lengths, stripes, starts, state = (
+                lengths[:going],
+                stripes[:going],
+                starts[:going],
+                state[:, :going],
+            )
+        at = starts + step * FRAME
+        early = at < 0  # there is nothing before the recording
+        frame = np.where(early[:, None], np.float32(0), windows[np.maximum(at, 0)])
         probability, state = network().heard(frame, state)
-        state[:, ~inside] = 0
+        state[:, early] = 0
         if step >= 0:
-            heard[:, step] = probability
-    return heard.reshape(-1)[:count]
+            heard[stripes + step] = probability
+    return heard
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,16 +88,16 @@ def probability_next(frame: Samples, memory: Memory) -> tuple[float, Memory]:
     return float(probability[0]), Memory(state, frame[-CONTEXT:])
 
 
-def speech_spans(probabilities: Probabilities, length: int) -> list[Span]:
+def speech_spans(probabilities: Probabilities, grid: Frames) -> list[Span]:
     """Return where speech is, padded by 0.2 s, ordered and apart.
 
     Args:
         probabilities: as `speech_probabilities` gives them.
-        length: of the recording, samples.
+        grid: the frames they are of.
     """
     spans: list[Span] = []
     for first, stop in _stretches(probabilities):
-        start, end = max(0, first - PAD) * FRAME, min(length, (stop + PAD) * FRAME)
+        start, end = grid.sample(max(0, first - PAD)), grid.sample(stop + PAD)
         if spans and start <= spans[-1].stop:
             spans[-1] = Span(spans[-1].start, end)
         else:
