@@ -97,7 +97,7 @@ live-bench: $(READY_TO_BENCH)  ## how late live words come, how right, at what c
 	$(BIN)/whisper-lambda bench live --out $(LIVE) $(BENCH) $(MANIFESTS)
 
 live-hour: $(READY_TO_BENCH)  ## an hour of looped speech through one live session; writes docs/live-hour.md (20 min)
-	@$(BIN)/python tests/load/hour.py --minutes $(or $(MINUTES),60) --out docs/live-hour.md
+	@$(BIN)/python tests/load/hour.py --minutes $(or $(MINUTES),60) --pause $(or $(PAUSE),2) --out docs/live-hour.md
 
 # make live-lambda MANIFESTS=../shared/speech/open/longform
 live-lambda: $(READY_TO_BENCH)  ## live steps through the local Lambda: words, money, replays; writes docs/live-lambda.md

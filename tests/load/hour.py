@@ -49,7 +49,7 @@ def main() -> None:
         turn = np.concatenate([part for voice in voices for part in (voice, pause)])
         turn_s = len(turn) / SAMPLE_RATE
         turns = max(3, round(how.minutes * 60 / turn_s))
-        session = Session(engine, Options(), pace=PACES["medium"])
+        session = Session(engine, Options(), pace=PACES["low"])
         words, memory, began = [], [], time.process_time()
         for n in range(turns):
             for at in range(0, len(turn), 1600):
@@ -70,7 +70,12 @@ def main() -> None:
     found["an hour of silence: events, share of a core"] = (f"{len(asked_of)}, {share:.2f} %", "0, < 2 %")
     rows = "\n".join(f"| {what} | {value} | {bar} |" for what, (value, bar) in found.items())
     how.out.write_text(
-        HEAD.format(minutes=turns * turn_s / 60, pause=how.pause) + rows + "\n", encoding="utf-8"
+        HEAD.format(
+            minutes=turns * turn_s / 60, pause=how.pause, date=time.strftime("%Y-%m-%d", time.gmtime())
+        )
+        + rows
+        + "\n",
+        encoding="utf-8",
     )
     print(f"\n{how.out}")
 
@@ -79,7 +84,7 @@ HEAD = """# A live session that lasts
 <!-- Written by tests/load/hour.py (`make live-hour`). -->
 
 {minutes:.0f} minutes of a Spanish and an English voice in turn, with pauses of {pause:.0f} s, the language
-heard for each utterance, model base, delay `medium`, as fast as it decodes.
+heard for each utterance, model base, delay `low`, as fast as it decodes. {date}.
 
 | what | measured | bar |
 |---|---|---|
