@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -31,8 +33,14 @@ def tune(  # one parameter a flag
         Path | None, typer.Option("--payload", metavar="FILE", help="Event for the function, JSON.")
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", "-m", metavar="NAME", help="Tier heard with here.")
+        str, typer.Option("--model", "-m", metavar="NAME,NAME", help="Tiers heard with here.")
     ] = "base",
+    quality: Annotated[
+        str, typer.Option("--quality", metavar="NAME,NAME", help="fast, balanced, best: here.")
+    ] = "balanced",
+    threads: Annotated[
+        str, typer.Option("--threads", metavar="N,N", help="Decoding threads here; 0 = what a size is worth.")
+    ] = "0",
     language: Annotated[
         str | None, typer.Option("--language", "-l", metavar="CODE", help="Heard here; absent = detected.")
     ] = None,
@@ -92,7 +100,13 @@ def tune(  # one parameter a flag
         seconds = sweep_function(function, sizes, event, runs=runs, say=say)
         by_side = {function: [choosing.point(mb, s, book, architecture) for mb, s in seconds.items()]}
     else:
-        heard = _Heard(model, language, random_weights=random_weights)
+        heard = _Heard(
+            tuple(model.split(",")),
+            _qualities(quality),
+            tuple(_numbers("--threads", threads, 0, 64)),
+            language,
+            random_weights=random_weights,
+        )
         measured = _here(inputs or [], heard, sizes, runs, against=against)
         by_side = {}
         for m in measured:
@@ -125,22 +139,36 @@ def tune(  # one parameter a flag
 
 
 def _sizes(text: str) -> list[int]:
+    return sorted(_numbers("--memory", text, 128, 10_240))  # Lambda's own limits
+
+
+def _numbers(flag: str, text: str, least: int, most: int) -> list[int]:
     from whisper_lambda.errors import BadOption
 
     try:
-        sizes = sorted({int(part) for part in text.split(",")})
+        numbers = list(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:
-        sizes = []
-    if not sizes or not 128 <= sizes[0] <= sizes[-1] <= 10_240:  # noqa: PLR2004 - Lambda's own limits
-        raise BadOption(f"--memory lists sizes from 128 to 10240 MB with commas, not {text!r}")
-    return sizes
+        numbers = []
+    if not numbers or not least <= min(numbers) <= max(numbers) <= most:
+        raise BadOption(f"{flag} lists numbers from {least} to {most} with commas, not {text!r}")
+    return numbers
+
+
+def _qualities(text: str) -> tuple[str, ...]:
+    from whisper_lambda.errors import BadOption
+
+    if set(named := text.split(",")) <= {"fast", "balanced", "best"}:
+        return tuple(named)
+    raise BadOption(f"--quality lists fast, balanced and best with commas, not {text!r}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """With what weights, and in what language, the recordings are heard here."""
+    """With what, and in what language, the recordings are heard here."""
 
-    model: str
+    models: tuple[str, ...]
+    qualities: tuple[str, ...]
+    threads: tuple[int, ...]
     language: str | None
     random_weights: bool
 
@@ -152,14 +180,16 @@ def _here(inputs: list[Path], heard: _Heard, sizes: list[int], runs: int, *, aga
 
     if not inputs:
         raise BadOption("name the recordings a run hears, or --function for one on AWS")
-    if against and not heard.random_weights and heard.model != "base":
+    if heard.random_weights and len(heard.models) > 1:
+        raise BadOption("--random-weights takes one model at a time")
+    if against and not heard.random_weights and heard.models[0] != "base":
         raise BadOption("faster-whisper runs on base, or on --random-weights of another shape")
     home, audio_s = Settings.from_env().home, sum(local.duration_s(path) for path in inputs)
     with ExitStack() as held:
         folder: Path | None = None
         if heard.random_weights:
-            folder = held.enter_context(local.random_model(heard.model, audio_s / len(inputs), home))
-        sides = {"whisper-lambda": local.ours(folder or heard.model)}
+            folder = held.enter_context(local.random_model(heard.models[0], audio_s / len(inputs), home))
+        sides, wishes = _ours(heard, folder)
         if against:
             from whisper_lambda.tools.baselines import base_folder
 
@@ -171,8 +201,26 @@ def _here(inputs: list[Path], heard: _Heard, sizes: list[int], runs: int, *, aga
             [{"audio": str(path), **spoken} for path in inputs],
             audio_s=audio_s,
             rounds=runs,
+            wishes=wishes,
             on_run=lambda side, size, seconds: say(f"{side}, {size} MB: {seconds:.2f} s"),
         )
+
+
+def _ours(
+    heard: _Heard, folder: Path | None
+) -> tuple[dict[str, Callable[[int], Sequence[str]]], dict[str, dict[str, str]]]:
+    """Return a side for each tier, quality and thread count, and what it is asked for."""
+    from whisper_lambda.tools.tuning import local
+
+    ways = list(product(heard.models, heard.qualities, heard.threads))
+    sides: dict[str, Callable[[int], Sequence[str]]] = {}
+    wishes: dict[str, dict[str, str]] = {}
+    for model, quality, count in ways:
+        parts = [model, quality, f"{count} threads" if count else ""] if len(ways) > 1 else []
+        name = " ".join(["whisper-lambda", *filter(None, parts)])
+        sides[name] = local.ours(folder or model, count)
+        wishes[name] = {"quality": quality}
+    return sides, wishes
 
 
 def _print(side: str, points: list[Point], chosen: Point | None) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from whisper_lambda.audio.decode import Limits, decode_blocks
@@ -47,18 +48,19 @@ class Measured:
         return tuple(c / granted for c in self.cpu_s)
 
 
-def ours(model: str | Path) -> Callable[[int], list[str]]:
+def ours(model: str | Path, count: int = 0) -> Callable[[int], list[str]]:
     """Return our side's command for a size, with as many threads as that is worth.
 
     Args:
         model: a tier, or a model's folder; what is made of that is written beside it.
+        count: decoding threads whatever the size; 0 = as many as it is worth.
     """
     own: tuple[str, ...] = ()
     if isinstance(model, Path):
         own = tuple(f"WHISPER_LAMBDA_{name}={model.parent}" for name in ("HOME", "MODEL_DIR"))
         model = model.name
     return lambda memory_mb: [
-        *("env", f"WHISPER_LAMBDA_THREADS={threads(memory_mb)}", *own),
+        *("env", f"WHISPER_LAMBDA_THREADS={count or threads(memory_mb)}", *own),
         *(sys.executable, "-m", "whisper_lambda.tools.sides.run_ours", model),
     ]
 
@@ -93,6 +95,7 @@ def sweep(
     *,
     audio_s: float,
     rounds: int = 5,
+    wishes: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     on_run: Callable[[str, int, float], None] = lambda side, size, seconds: None,
 ) -> list[Measured]:
     """Ask every side at every size for all jobs, `rounds` times, turning about.
@@ -103,6 +106,7 @@ def sweep(
         jobs: what one run consists of, one after the other; each side is asked once before.
         audio_s: how much audio a run is.
         rounds: runs of each.
+        wishes: what a side is asked for beside that, by its name.
         on_run: told of each run's side, size and seconds.
     """
     with ExitStack() as held:
@@ -113,12 +117,12 @@ def sweep(
                 side = held.enter_context(Side(command(size), on_start=enter))
                 asked.append((name, size, enforced, side))
         runs: dict[int, list[tuple[float, float]]] = {n: [] for n in range(len(asked))}
-        for _, _, _, side in asked:
-            side.ask(dict(jobs[0]))
+        for name, _, _, side in asked:
+            side.ask({**jobs[0], **wishes.get(name, {})})
         for turn in range(rounds):
             for n in _turned(len(asked), turn):
                 name, size, _, side = asked[n]
-                answers = [side.ask(dict(job)) for job in jobs]
+                answers = [side.ask({**job, **wishes.get(name, {})}) for job in jobs]
                 runs[n].append((sum(a["seconds"] for a in answers), sum(a["cpu_s"] for a in answers)))
                 on_run(name, size, runs[n][-1][0])
     return [

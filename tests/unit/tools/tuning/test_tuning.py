@@ -14,7 +14,10 @@ from typing import Any
 import ctranslate2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from prompts import FIXTURES
+from whisper_lambda.cli.app import app
 from whisper_lambda.economy.prices import price_book
 from whisper_lambda.errors import BadOption, BoundTooTight, RemoteFailed
 from whisper_lambda.tools.random_weights import Shape, write_random_model
@@ -117,6 +120,47 @@ def test_on_a_shared_machine_processor_time_stands_for_the_clocks() -> None:
     reckoned = [local.Measured("a", mb, "", (99.0,), (3.0,), 10.0).reckoned_s[0] for mb in (885, 1769, 3538)]
 
     assert reckoned == pytest.approx([6.0, 3.0, 1.5], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--quality", "perfect"],
+        ["--threads", "many"],
+        ["--memory", "64"],
+        ["-m", "base,tiny.en", "--random-weights"],
+        ["-m", "tiny.en", "--against-faster-whisper"],
+    ],
+)
+def test_what_cannot_be_swept_is_refused_before_anything_starts(wrong: list[str]) -> None:
+    told = CliRunner().invoke(app, ["tune", str(FIXTURES / "es-tt-allbusy.flac"), *wrong])
+
+    assert isinstance(told.exception, BadOption)
+
+
+@pytest.mark.model
+def test_tiers_and_qualities_are_swept_side_by_side(tmp_path: Path) -> None:
+    command = ["tune", str(FIXTURES / "en-ss-noservice.flac"), "-l", "en", "-m", "base,tiny.en"]
+    how = [
+        "--quality",
+        "balanced,fast",
+        "--memory",
+        "1769",
+        "--runs",
+        "1",
+        "--json",
+        str(tmp_path / "o.json"),
+    ]
+    told = CliRunner().invoke(app, command + how)
+
+    assert told.exit_code == 0, told.output
+    found = json.loads((tmp_path / "o.json").read_text())
+    assert set(found["usd_per_audio_hour"]) == {
+        f"whisper-lambda {model} {quality}"
+        for model in ("base", "tiny.en")
+        for quality in ("balanced", "fast")
+    }
+    assert found["power"] == 1769
 
 
 SPIN = """
