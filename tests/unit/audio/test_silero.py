@@ -1,6 +1,10 @@
 """Silero's network by numpy: what ONNX Runtime makes of the same file, and nothing of another file."""
 
+import ctypes
+import subprocess
+import sys
 from importlib.metadata import distribution
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -53,3 +57,17 @@ def test_weights_of_another_shape_are_refused_by_name() -> None:
     weights["model.decoder.rnn.bias_ih"] = np.zeros(3, np.float32)
     with pytest.raises(EngineFailed, match=r"rnn\.bias_ih"):
         Network(weights)
+
+
+def test_its_products_run_on_the_thread_that_asks() -> None:
+    """In a process of its own: others have told the library before."""
+    libraries = sorted(Path(np.__file__).parents[1].glob("numpy.libs/libscipy_openblas*"))
+    if not libraries or not hasattr(ctypes.CDLL(str(libraries[0])), "scipy_openblas_get_num_threads64_"):
+        pytest.skip("numpy multiplies with another library here")
+    code = (
+        "import ctypes; from whisper_lambda.audio.silero import network; network()\n"
+        f"print(ctypes.CDLL({str(libraries[0])!r}).scipy_openblas_get_num_threads64_())"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert said.strip() == "1"
