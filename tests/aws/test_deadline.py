@@ -289,6 +289,19 @@ def test_who_does_not_say_so_or_may_not_gets_what_was_heard(
     assert desk.listed("hernan", limit=1) == []
 
 
+def test_a_whole_answer_that_was_begun_and_not_ended_is_out_of_time_too() -> None:
+    async def begins(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        await asyncio.sleep(60)
+
+    with environment(settings=replace(PATIENT, lambda_invoke_mode="buffered")) as env:
+        taken = asyncio.run(asked(replace(env, app=begins), event(wav(0.1)), CUT_S + 0.5))
+    status, body = taken.answer
+
+    assert (status, json.loads(body)["error"]["code"]) == (504, "out_of_time")
+
+
 def test_sdks_are_told_not_to_send_it_again() -> None:
     with environment(settings=replace(PATIENT, lambda_invoke_mode="buffered")) as env:
         taken = asyncio.run(asked(env, event(wav(2.0)), 1.0))

@@ -89,7 +89,9 @@ class Whole:
     async def end(self, failure: Failure | None = None) -> None:
         """Send everything, or a refusal where it broke off or is more than Lambda lets out."""
         answer = to_answer(self._head, bytes(self._body))
-        if failure:
+        if failure and failure.kind.endswith(f".{OutOfTime.__name__}"):
+            answer = to_answer(*refused(OutOfTime(failure.message)))
+        elif failure:
             answer = to_answer(*refused(WhisperLambdaError("the answer broke off; the log says why")))
         elif len(answer) > MOST_BYTES:
             told = f"the answer has {len(self._body):,} bytes and Lambda lets {MOST_BYTES:,} out at once: "

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,8 +107,8 @@ HEAD = """# Cold starts
 
 Written by `make bench-lambda`; [aws-lambda.md](aws-lambda.md#cold-starts) says what is in it and what is not.
 
-Medians of {count} pairs in one run on this machine ({cores} cores used, warm page cache): seconds since
-the process began, CPU seconds and peak memory (PSS) of the process tree, and megabytes read or mapped
+Medians of {count} pairs in one run, {day} ({cores} cores used, load {load:.0f}, warm page cache): seconds
+since the process began, CPU seconds and peak memory (PSS) of the process tree, and megabytes read or mapped
 and touched. `import`: the code is imported; `weights`: they are loaded and the application is built (ours
 loads them while it imports); `answer`: the first decode is done and
 answered. The event is the founding curl with {recording}. Bars: {time} of the time, {memory} of the memory.
@@ -156,14 +158,16 @@ def main(
                 )
             )
             written += rows(name, measured)
-    head = HEAD.format(
-        count=count,
-        cores=machine.cores(settings),
-        recording=recording.name,
-        time=BAR_TIME,
-        memory=BAR_MEMORY,
-    )
-    out.write_text(head + "\n".join(written) + "\n", encoding="utf-8")
+            head = HEAD.format(
+                count=count,
+                cores=machine.cores(settings),
+                day=time.strftime("%Y-%m-%d"),
+                load=os.getloadavg()[1],
+                recording=recording.name,
+                time=BAR_TIME,
+                memory=BAR_MEMORY,
+            )
+            out.write_text(head + "\n".join(written) + "\n", encoding="utf-8")  # one tier at least
     typer.echo(out.read_text(encoding="utf-8"))
 
 

@@ -42,7 +42,7 @@ settle()
 PHASES.done("weights")
 taken = Taken()
 event = Path(sys.argv[2]).read_bytes()
-asyncio.run(runtime.serve(taken, environment, Invocation("one", event, time.time() + 120)))  # type: ignore[arg-type]
+asyncio.run(runtime.serve(taken, environment, Invocation("one", event, time.time() + 900)))  # type: ignore[arg-type]
 PHASES.done("answer")
 PHASES.tell(json.loads(json.loads(taken.body)["body"])["text"])
 service.close()
