@@ -135,6 +135,17 @@ def test_a_step_whose_answer_is_lost_loses_no_sound(speaking: Browser, fake_addr
         assert len(set(lost)) == 2  # refused as done already; another session goes on from there
 
 
+@pytest.mark.long
+def test_where_a_socket_cannot_be_opened_steps_take_its_place(speaking: Browser, fake_address: str) -> None:
+    with visiting(speaking, fake_address) as visitor:
+        visitor.page.route_web_socket(re.compile("/v1/realtime"), lambda socket: socket.close())
+        steps: list[str] = []
+        visitor.page.on("request", lambda r: steps.append(r.url) if "/v1/live/" in r.url else None)
+        page = visitor.open("/#/talk")
+        assert "w5" in talked(page, "w5")
+        assert steps
+
+
 @pytest.mark.model
 @pytest.mark.long
 def test_really_heard_step_by_step(speaking: Browser, real_address: str, spanish: Prompt) -> None:
