@@ -1,6 +1,7 @@
 """Ctrl-C and friends: gone at once, with nobody and nothing left behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -55,8 +56,10 @@ def wait_until_gone(pids: set[int]) -> set[int]:
 def test_a_run_ends_at_once_and_leaves_nothing(tmp_path: Path, long: Path, signum: int, code: int) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
+    another = tmp_path / f"another{long.suffix}"  # for which the decoding process waits
+    shutil.copyfile(long, another)
     env = BUSY | {"WHISPER_LAMBDA_SCRATCH": str(scratch), "TMPDIR": str(scratch)}
-    with started("transcribe", long, "--vad=off", "-o", "out", cwd=tmp_path, **env) as process:
+    with started("transcribe", long, another, "--vad=off", "-o", "out", cwd=tmp_path, **env) as process:
         assert process.stderr.readline() == b"busy\n"
         children = family(process.pid)
         assert children, "the decoding process should be waiting"
@@ -104,9 +107,9 @@ def test_what_was_finished_before_ctrl_c_stays(tmp_path: Path, short: Path, long
 
 def test_ctrl_c_while_standard_input_is_awaited(tmp_path: Path) -> None:
     with started("transcribe", "-", cwd=tmp_path, stdin=subprocess.PIPE) as process:
-        process.stdin.write(b"RIFF")
+        # More than a pipe holds: when it is written, the process has begun to read.
+        process.stdin.write(b"RIFF" + bytes(1 << 20))
         process.stdin.flush()
-        time.sleep(1.0)  # nothing tells when a process has begun to read
         process.send_signal(signal.SIGINT)
 
         assert process.wait(10) == 130

@@ -48,6 +48,14 @@ class DecoderPool:
         self._lock = threading.Lock()
         self._starter: _Starter | None = None
         self._closed = False
+        self._expected = 0  # recordings until the process may end; 0 = nobody knows
+
+    def expect(self, recordings: int) -> None:
+        """Say how many will be decoded: after the last one the process ends, and gives 30 MB back.
+
+        Should more come all the same, another process starts.
+        """
+        self._expected = recordings
 
     def warm(self) -> None:
         """Start the decoding process, without waiting for it."""
@@ -108,6 +116,16 @@ class DecoderPool:
             session.close()
             if not ended:
                 starter.end(pid)
+            self._count_down()
+
+    def _count_down(self) -> None:
+        with self._lock:
+            self._expected -= 1
+            if self._expected != 0:
+                return
+            starter, self._starter = self._starter, None
+        if starter:  # nobody waits for its end
+            threading.Thread(target=starter.close, name="decoder-end").start()
 
     def _fork(self, source: int, order: Order) -> tuple[_Starter, int, socket.socket]:
         ours, theirs = socket.socketpair()

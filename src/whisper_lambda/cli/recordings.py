@@ -70,6 +70,8 @@ def transcribe_all(run: Run, found: Sequence[Recording], folder: Path | None) ->
         for recording, base in zip(found, bases, strict=True):
             if len(found) > 1 and not base and not run.quiet:
                 say(f"==> {recording.name} <==")
+            if recording is found[-1]:
+                run.service.decoders.expect(1)
             _transcribe_one(run, recording, base)
     finally:
         run.display.end()

@@ -114,6 +114,24 @@ def test_deaths_harm_no_other_call(dying, limits):
     assert len(good) > 20
 
 
+def test_after_the_last_recording_expected_the_process_ends_and_another_one_still_decodes(limits):
+    content = encoded(speechlike(0.5, 16_000), "wav", "pcm_s16le", rate=16_000)
+    pool = DecoderPool(1)
+    pool.expect(2)
+    try:
+        first = decode(content, limits, pool).samples
+        waiting = pool._starter._process
+        second = decode(content, limits, pool).samples
+        assert waiting.wait(10.0) is not None  # it was told to leave
+        assert pool._starter is None
+        third = decode(content, limits, pool).samples
+    finally:
+        pool.close()
+
+    assert np.array_equal(first, second)
+    assert np.array_equal(first, third)
+
+
 @linux
 def test_a_decoder_sees_one_file_and_no_environment(limits):
     os.environ["SECRET_OF_OURS"] = "hunter2"
