@@ -7,6 +7,7 @@ what has come since the last one, and under pressure that is more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -301,14 +302,18 @@ class Session:
         return [Committed(_plain(words), language)]
 
     def _overlong(self, words: Sequence[LiveWord]) -> list[Event]:
-        """Make room in a window in which nothing could be agreed on: its older part is as it is."""
+        """Make room in a window in which nothing could be agreed on: its older part is as it is.
+
+        It always becomes shorter: one that stayed as it is would be due again at once, for ever.
+        """
         middle = (self._tape.stop / SAMPLE_RATE) - UNSURE_KEPT_S
         old = words[: agreement.settled(words, middle)]
         language = self.state.language or self.state.spoken or self.options.language or ""
         events = self._commit(old, language)
         self.state = replace(self.state, hypotheses=(tuple(words[len(old) :]),))
-        if not events and (not self.state.inside or self.state.inside[-1].end < middle - LONGEST_S / 4):
-            self._cut_at(round(middle * SAMPLE_RATE))
+        heard = max((w.end for w in self.state.inside if w.end <= middle), default=middle)
+        given_up = heard < middle - LONGEST_S / 4  # so much that nobody understood is not tried again
+        self._cut_at(math.ceil((middle if given_up else heard) * SAMPLE_RATE))
         return events
 
     def _trim(self) -> None:

@@ -7,14 +7,16 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripted import PACE_S, ScriptedEngine
 from whisper_lambda.http.realtime.conversation import Conversation
+from whisper_lambda.live.endpoints import Ear
 from whisper_lambda.live.pace import PACES
-from whisper_lambda.live.session import Committed, Event, Session, Started, Tentative
-from whisper_lambda.types import SAMPLE_RATE, Samples, Word
+from whisper_lambda.live.session import Committed, Event, Session, Started, State, Tentative
+from whisper_lambda.types import SAMPLE_RATE, Continuation, LiveWord, Options, Samples, Window, Word
 
 DELTA = "conversation.item.input_audio_transcription.delta"
 COMPLETED = "conversation.item.input_audio_transcription.completed"
@@ -115,3 +117,28 @@ def test_a_song_over_a_beat_keeps_its_text_coming(voice: Samples) -> None:
     assert words > 0.9 * len(song) / SAMPLE_RATE / PACE_S
     assert any(isinstance(e, Tentative) for e in events)
     assert session.tail().size <= 30 * SAMPLE_RATE
+
+
+class Baffled(ScriptedEngine):
+    """Hears loops that nobody can believe."""
+
+    def listen(self, window: Window, options: Options) -> Continuation:
+        super().listen(window, options)
+        assert len(self.windows) < 20, "it is asked the same thing again and again"
+        return Continuation((), "es", loops=True)
+
+
+@pytest.mark.parametrize("last_s", [2.0, 12.0, 20.0])
+def test_a_full_window_that_cannot_be_understood_moves_on(last_s: float) -> None:
+    """A song: words until `last_s`, then loops until the window is as long as one may be."""
+    rng = np.random.default_rng(7)
+    beat = (0.1 * rng.standard_normal(25 * SAMPLE_RATE)).astype(np.float32)
+    at = 23 * SAMPLE_RATE // 512 * 512
+    inside = (LiveWord(last_s - 1.0, last_s, " w1", 0.9, (1,)),)
+    ear = Ear(at=at, open=True, unsure=True, spoke=at, sounding=1.0, sound_db=-20.0)
+    state = State(ear=ear, decoded=at, inside=inside, language="es")
+    session = Session(Baffled(), state=state, tail=beat[:at])
+    session.feed(beat[at:])
+
+    assert session.state.window >= 6 * SAMPLE_RATE
+    assert session.tail().size <= 24 * SAMPLE_RATE
