@@ -38,6 +38,7 @@ AHEAD = 64  # chunks of one job in the queue or under way: the most workers it c
 MERGE_FIRST = 1  # DBOS's priorities: lower goes first
 LOWEST = 11
 RETRY_MOST_S = 30.0
+HAND_ON_S = 2.0  # most that is waited at the end for parts to be let go of
 ORPHANS_EVERY_S = 600.0
 FORGOTTEN_EVERY_S = 30.0  # how often jobs are looked for that the queue may have lost
 
@@ -155,12 +156,24 @@ class DbosFanout:
         while self._begun and time.monotonic() < deadline:
             time.sleep(0.02)
         self._beating.join()
-        # From here on DBOS takes no outcome of theirs from us.
-        self._again([row.workflow_id for row in self._pending([self._worker])])
-        for lane in list(self._lanes.values()):
-            lane.leave()
+        self._hand_on()
         self._roll.strike(self._worker)
         DBOS.destroy(destroy_registry=True)
+
+    def _hand_on(self) -> None:
+        """Queue again what was taken and not done, then let go of it: DBOS takes no outcome of it from us.
+
+        More than once: what was on its way when the queue was stopped comes late and would wait for ever.
+        """
+        deadline = time.monotonic() + HAND_ON_S
+        while True:
+            here = list(self._lanes.values())
+            self._again([row.workflow_id for row in self._pending([self._worker])])
+            for lane in here:
+                lane.leave()
+            time.sleep(0.05)
+            if not self._lanes or time.monotonic() > deadline:
+                return
 
     # The parts. DBOS calls them on threads of its own.
 
