@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 from test_reading import exported, kept, lines_of
-from visiting import fake_server
+from visiting import fake_server, texts
 
 from fakes import FakeEngine
 from serving import voice, wav
@@ -20,7 +20,7 @@ SAVED_MS = 900  # a change is kept when nothing has followed it for a moment
 
 
 def said(page: Page) -> list[str]:
-    return page.locator(".said").all_inner_texts()
+    return texts(page.locator(".said"))
 
 
 def segments(page: Page) -> list[dict[str, Any]]:
@@ -88,10 +88,10 @@ def test_a_speaker_is_renamed_once_for_all_lines(visit: Any, fake_address: str) 
     page.get_by_label("Name").fill("Ana")
     page.locator("dialog[open]").get_by_role("button", name="Name").click()
 
-    assert page.locator(".who").all_inner_texts() == ["Ana", "Speaker 2", "Ana", "Speaker 2"]
+    assert texts(page.locator(".who")) == ["Ana", "Speaker 2", "Ana", "Speaker 2"]
     assert exported(page, "plain text").startswith("Ana: uno dos")
     page.keyboard.press("Control+z")
-    assert page.locator(".who").first.inner_text() == "Speaker 1"
+    assert texts(page.locator(".who"))[0] == "Speaker 1"
 
 
 def test_words_are_replaced_everywhere_and_keep_their_times(visit: Any, fake_address: str) -> None:
@@ -175,7 +175,7 @@ def test_each_channel_is_a_speaker(visit: Any, fake_address: str) -> None:
     visitor.drop(("llamada.wav", wav(4, channels=2)))
     visitor.read("llamada.wav")
 
-    assert len(set(page.locator(".who").all_inner_texts())) == 2
+    assert len(set(texts(page.locator(".who")))) == 2
     page.get_by_role("button", name="The request").click()
     expect(page.locator("dialog pre")).to_contain_text("by_channel=true")
 

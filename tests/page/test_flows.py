@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 from test_states import looked_at
-from visiting import fake_server, real_server
+from visiting import fake_server, real_server, texts
 
 from fakes import FakeEngine
 from prompts import Prompt
@@ -60,7 +60,7 @@ def test_a_spanish_recording_is_dropped_and_becomes_subtitles(
     assert box
     page.mouse.click(box["x"] + 130, box["y"] + 12)  # a click on a word plays it, and marks it
     page.wait_for_function("() => CSS.highlights.get('spoken').size === 1")
-    assert page.evaluate(SPOKEN) in line.inner_text()
+    assert page.evaluate(SPOKEN) in texts(line)[0]
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
 
 
@@ -70,7 +70,7 @@ def test_a_transcript_is_corrected_taken_back_heard_again_and_taken_along(
 ) -> None:
     page = heard(visit, real_address, spanish)
     lines = page.locator(".said")
-    before, count = lines.first.inner_text(), lines.count()
+    before, count = texts(lines)[0], lines.count()
     for keys in ("Enter", "Home"):
         page.keyboard.press(keys)
     page.keyboard.type("Buenas: ")
@@ -106,13 +106,13 @@ def _is_kept(page: Page, vtt: str) -> None:
 
 def _is_heard_again(page: Page) -> None:
     """Have one line heard again by another model; the others stay."""
-    others = page.locator(".said").all_inner_texts()[1:]
+    others = texts(page.locator(".said"))[1:]
     page.get_by_role("button", name="Hear again").click()
     page.get_by_label("Model").select_option("base")
     page.locator("dialog[open]").get_by_role("button", name="Hear again").click()
     expect(page.locator("#status")).to_contain_text("heard again with base", timeout=60_000)
     expect(page.locator(".said").first).not_to_contain_text("Hola: ")
-    assert page.locator(".said").all_inner_texts()[-len(others) :] == others
+    assert texts(page.locator(".said"))[-len(others) :] == others
     page.keyboard.press("Control+z")
     expect(page.locator(".said").first).to_contain_text("Hola: ")
 
@@ -135,7 +135,7 @@ def test_a_long_recording_is_a_job_and_survives_a_reload(visit: Any) -> None:
 
         other = visit(address).open(f"/#/job/{job['id']}")  # the link, in another browser
         expect(other.locator(".about")).to_contain_text("3:00", timeout=60_000)
-        assert other.locator(".said").all_inner_texts() == page.locator(".said").all_inner_texts()
+        assert texts(other.locator(".said")) == texts(page.locator(".said"))
 
 
 def test_where_strangers_may_hand_in_no_jobs_long_recordings_are_streamed(visit: Any) -> None:
@@ -160,8 +160,7 @@ def test_twelve_minutes_really_heard_survive_a_reload(visit: Any, real_address: 
     expect(page.locator(".queue .state")).to_contain_text("of 12:00 heard", timeout=300_000)
     page.locator(".queue li").get_by_role("link", name="Read").click(timeout=1_200_000)
     expect(page.locator(".about")).to_contain_text("12:00")
-    # text, not innerText: lines far from the screen are not laid out, and innerText has nothing of them
-    said = normalise(" ".join(page.locator(".said").all_text_contents()), "es")
+    said = normalise(" ".join(texts(page.locator(".said"))), "es")
     expected = normalise(" ".join([spanish.text] * 49), "es")  # 720 s of a recording of 14.7 s
 
     assert error_rate([expected], [said]).wer < 0.25

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, Route, expect
 from test_states import looked_at
-from visiting import CHROMIUM, FLAGS, Visitor, visiting
+from visiting import CHROMIUM, FLAGS, Visitor, texts, visiting
 
 from prompts import Prompt
 from serving import voice
@@ -55,7 +55,7 @@ def test_what_is_said_is_read_along_and_kept(speaking: Browser, real_address: st
         assert clock.inner_text() == paused
         page.get_by_role("button", name="Stop and keep").click()
         page.wait_for_selector(".sheet .line", timeout=30_000)
-        said = " ".join(page.locator(".said").all_inner_texts())
+        said = " ".join(texts(page.locator(".said")))
 
         assert error_rate([normalise(spanish.text, "es")], [normalise(said, "es")]).wer < 0.35
         assert page.evaluate("document.querySelector('.wave').getAttribute('aria-valuemax')") != "0"
@@ -63,7 +63,7 @@ def test_what_is_said_is_read_along_and_kept(speaking: Browser, real_address: st
         page.wait_for_function("() => CSS.highlights.get('spoken').size === 1")
         page.reload()
         page.wait_for_selector(".sheet .line")
-        assert " ".join(page.locator(".said").all_inner_texts()) == said
+        assert " ".join(texts(page.locator(".said"))) == said
 
 
 def without_sockets(visitor: Visitor) -> list[str]:
@@ -86,7 +86,7 @@ def talked(page: Page, until: str, *, begin: bool = True) -> str:
     expect(page.get_by_role("log")).to_contain_text(re.compile(until), timeout=60_000)
     page.get_by_role("button", name="Stop and keep").click()
     page.wait_for_selector(".sheet .line", timeout=30_000)
-    return " ".join(page.locator(".said").all_inner_texts())
+    return " ".join(texts(page.locator(".said")))
 
 
 def test_without_a_socket_live_words_come_step_by_step(speaking: Browser, fake_address: str) -> None:
@@ -157,7 +157,7 @@ def test_really_heard_step_by_step(speaking: Browser, real_address: str, spanish
         expect(clock).to_contain_text(re.compile(r"0:(1[6-9]|[2-5]\d)"), timeout=60_000)
         page.get_by_role("button", name="Stop and keep").click()
         page.wait_for_selector(".sheet .line", timeout=30_000)
-        said = " ".join(page.locator(".said").all_inner_texts())
+        said = " ".join(texts(page.locator(".said")))
 
         assert error_rate([normalise(spanish.text, "es")], [normalise(said, "es")]).wer < 0.35
         assert sockets == []

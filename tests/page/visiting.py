@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Locator, Page
 
 from fakes import FakeEngine, fake_service
 from serving import served
@@ -173,3 +173,11 @@ class Guarded(NamedTuple):
     address: str
     key: str
     poor: str
+
+
+def texts(locator: Locator) -> list[str]:
+    """Return what elements say, on the screen or far from it.
+
+    Not by innerText: lines far from the screen are not laid out, and it has nothing of them.
+    """
+    return [" ".join(text.split()) for text in locator.all_text_contents()]
