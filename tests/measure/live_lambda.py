@@ -118,13 +118,22 @@ def stepped(urls, samples, language, every_s, run):
     return session, tokens
 
 
+def _listen(speaker, *, until):
+    """Take events until a moment: unread ones would stop the connection, its pings included."""
+    while (left_s := until - time.monotonic()) > 0:
+        try:
+            speaker.next(left_s)
+        except TimeoutError:
+            return
+
+
 def streamed(url, samples, language):
     """Send a recording over the WebSocket as it is spoken."""
     with talking(url) as speaker:
         speaker.configure(transcription={"model": "base", "language": language})
         began, size = time.monotonic(), round(PACKET_S * SAMPLE_RATE)
         for n, at in enumerate(range(0, len(samples), size)):
-            time.sleep(max(0.0, began + n * PACKET_S - time.monotonic()))
+            _listen(speaker, until=began + n * PACKET_S)
             speaker.speak(samples[at : at + size])
         speaker.send("input_audio_buffer.commit")
         try:
