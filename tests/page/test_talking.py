@@ -63,6 +63,7 @@ def test_what_is_said_is_read_along_and_kept(speaking: Browser, real_address: st
         page.wait_for_function("() => CSS.highlights.get('spoken').size === 1")
         page.reload()
         page.wait_for_selector(".sheet .line")
+        expect(page.locator(".said").last).to_have_text(re.compile(r"\w"))
         assert " ".join(texts(page.locator(".said"))) == said
 
 
