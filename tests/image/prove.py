@@ -102,8 +102,7 @@ def stand_in(folder: Path, told: Told) -> str:
     told("base: Debian 13 from its archive, since AWS's image was not asked for (--base)")
     root = folder / "rootfs"
     packages = "ca-certificates,python3,python3-venv,python3-pip"
-    mirror = "http://deb.debian.org/debian"
-    run("debootstrap", "--variant=minbase", f"--include={packages}", "trixie", str(root), mirror)
+    run("debootstrap", "--variant=minbase", f"--include={packages}", "trixie", str(root))
     tar = folder / "base.tar"
     run("tar", "-C", str(root), "-cf", str(tar), ".")
     run("docker", "import", str(tar), name)

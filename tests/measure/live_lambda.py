@@ -8,13 +8,9 @@ costs is what the receipts say.
 """
 
 import argparse
-import os
-import re
-import subprocess
 import sys
-import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +20,7 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "http")]
 
+from commands import running  # noqa: E402
 from fakes import fake_service  # noqa: E402
 from talking import COMPLETED, DELTA, pcm, talking  # noqa: E402
 from whisper_lambda.economy.prices import price_book  # noqa: E402
@@ -45,35 +42,6 @@ class Run:
     audio_s: float = 0.0
     took_s: list[float] = field(default_factory=list)
     kb: list[float] = field(default_factory=list)
-
-
-@contextmanager
-def running(*command, **variables):
-    """Run one of our commands; give its address once it is ready."""
-    program = str(Path(sys.executable).parent / "whisper-lambda")
-    with tempfile.NamedTemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            [program, *command], stdout=log, stderr=subprocess.STDOUT, env=os.environ | variables
-        )
-        try:
-            yield _address(Path(log.name), process)
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _address(log, process):
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
-        if found:
-            try:
-                if httpx2.get(f"{found[0]}/health/ready", timeout=60).status_code == 200:
-                    return found[0]
-            except httpx2.HTTPError:
-                pass
-        time.sleep(0.3)
-    raise SystemExit(log.read_text())
 
 
 def post(url, session, samples, **form):

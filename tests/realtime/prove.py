@@ -15,16 +15,17 @@ import sys
 import tempfile
 import time
 import wave
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-import httpx2
 import numpy as np
 import soxr
 
 HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent)]
+
+from commands import running  # noqa: E402
+
 FIXTURES = HERE.parent / "fixtures"
 NAMES = ("es-tt-allbusy", "en-tt-allbusy")
 SILENCE_S, RATE = 1.5, 24_000
@@ -67,33 +68,6 @@ told what was said. {date}; wrong words of those said, case and marks aside; "pa
 """
 
 
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """Run the server as its users do; give its address."""
-    command = [str(Path(sys.executable).parent / "whisper-lambda"), "serve", "--port", "0", "--model", "base"]
-    with (folder / "server.log").open("w+") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            yield _address(folder / "server.log", process)
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
-        if found:
-            try:
-                if httpx2.get(f"{found[0]}/health/ready", timeout=5).status_code == 200:
-                    return found[0]
-            except httpx2.HTTPError:
-                pass
-        time.sleep(0.3)
-    raise SystemExit(f"the server did not get ready:\n{log.read_text()}")
-
-
 def played(name: str, folder: Path) -> Path:
     """Write a fixture as clients send it: 24 kHz, silence at its end."""
     from fakes import fake_service
@@ -128,7 +102,7 @@ def main() -> int:
         row["audio"]: row for row in map(json.loads, (FIXTURES / "prompts.jsonl").read_text().splitlines())
     }
     rows, failed = [], False
-    with tempfile.TemporaryDirectory() as made, serving(Path(made)) as url:
+    with tempfile.TemporaryDirectory() as made, running("serve", "--port", "0", "--model", "base") as url:
         for client, package in CLIENTS.items():
             asked = [python, "-c", f"from importlib.metadata import version; print(version('{package}'))"]
             release = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
@@ -163,5 +137,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(HERE.parent)]
     sys.exit(main())

@@ -38,7 +38,9 @@ def english() -> Vocabulary:
 @pytest.fixture(scope="module")
 def judge(folder: Path) -> Any:
     """The full tokenizer, published with the model."""
-    return pytest.importorskip("tokenizers").Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return pytest.importorskip("tokenizers", reason="what is compared with").Tokenizer.from_file(
+        str(folder / "tokenizer.json")
+    )
 
 
 def tokens_of(judge: Any, text: str) -> list[int]:
@@ -62,7 +64,7 @@ def test_every_single_token_reads_alike(base: Vocabulary, judge: Any) -> None:
 @pytest.mark.parametrize("name", ["base", "tiny.en"])
 def test_text_survives_the_way_to_tokens_and_back(name: str) -> None:
     vocabulary = Vocabulary(installed(name).path)
-    tokenizer = pytest.importorskip("tokenizers").Tokenizer.from_file(
+    tokenizer = pytest.importorskip("tokenizers", reason="what is compared with").Tokenizer.from_file(
         str(installed(name).path / "tokenizer.json")
     )
     text = " ¿Dónde está — «aquí»? 東京で。\n\tСлово 🎵 naïve 3,5 € \x00 \u00ad end"

@@ -162,7 +162,7 @@ def test_the_table_names_every_way_and_the_bound() -> None:
 
 
 def test_the_report_needs_no_other_file(tmp_path: Path) -> None:
-    pytest.importorskip("altair")
+    pytest.importorskip("altair", reason="the plots need the extra `bench`")
     found = comparing.compared(made_up(1.0, days=1), question(), BOOK)
 
     comparing.write_page(found, made_up(1.0, days=1), question(), BOOK, tmp_path / "r.html")

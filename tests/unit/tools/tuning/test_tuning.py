@@ -235,8 +235,8 @@ class Recorded:
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Any:
-    moto = pytest.importorskip("moto")
-    boto3 = pytest.importorskip("boto3")
+    moto = pytest.importorskip("moto", reason="AWS's stand-in; the test requirements have it")
+    boto3 = pytest.importorskip("boto3", reason="the extra `aws`; the test requirements have it")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
