@@ -6,7 +6,8 @@ from pathlib import Path
 
 from whisper_lambda.errors import BadAudio, EmptyAudio, NoAudioStream
 
-HEAD_BYTES = 64  # how much of a file the functions here look at
+_GSM_FRAME, _GSM_NIBBLE = 33, 0xD  # bytes; what the first of them begins with
+HEAD_BYTES = 8 * _GSM_FRAME  # of a file, for the functions here; noise is not GSM eight times over
 
 # FFmpeg cannot tell these apart from noise, so the name decides; only among these, and only where
 # the content is not plainly something else.
@@ -43,7 +44,6 @@ _MARKS = {
     b"#!AMR": "an AMR file",
     b"0&\xb2u": "a Windows Media file",
 }
-_GSM_FRAME, _GSM_NIBBLE = 33, 0xD  # bytes; what the first of them begins with
 
 
 def headerless(head: bytes, name: str) -> tuple[str | None, int | None]:
