@@ -1,4 +1,7 @@
-"""Settings in, Service out: the only module that names adapters."""
+"""Settings in, Service out: the only module that names adapters.
+
+What a laptop's recording has no use for is imported where it is built: a tenth of a cold start.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,14 @@ from typing import Self
 
 from whisper_lambda import machine, pipeline, tenants, uploads
 from whisper_lambda.adapters.directory_objects import DirectoryObjects
-from whisper_lambda.adapters.dynamodb_ledger import DynamoLedger
-from whisper_lambda.adapters.s3 import S3Objects
-from whisper_lambda.adapters.s3_segments import S3Segments
-from whisper_lambda.adapters.sqlite_ledger import SqliteLedger
 from whisper_lambda.adapters.sqlite_segments import SqliteSegments
 from whisper_lambda.audio import vad
 from whisper_lambda.audio.decode import Limits, decode, decode_blocks
 from whisper_lambda.audio.identity import identity
 from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.config import Settings
-from whisper_lambda.economy.bounds import Bounds, Place, within
-from whisper_lambda.economy.prices import price_book
-from whisper_lambda.economy.receipt import USUAL_MEMORY_MB
-from whisper_lambda.engine.ctranslate2 import Ctranslate2Engine
+from whisper_lambda.economy.bounds import Bounds
+from whisper_lambda.engine.ctranslate2 import Ctranslate2Engine, library
 from whisper_lambda.models.router import Router
 from whisper_lambda.models.sources import Progress, quiet
 from whisper_lambda.ports import ObjectStore, Receiver, SegmentCache, StepLedger
@@ -132,8 +129,9 @@ class Service:
         """
         options = options or Options()
         self.decoders.warm()  # a child starts while the weights load
-        if not self.router.loaded and options.vad != "off":
-            threading.Thread(target=vad.warm, name="warm-vad", daemon=True).start()
+        if not self.router.loaded:  # nor is anything else: what takes no weights starts beside them
+            for warm in (library, *((vad.warm,) if options.vad != "off" else ())):
+                threading.Thread(target=warm, name="warm", daemon=True).start()
         narrowed: ModelChoice | None = None
         if bounds:
             source = self.decode(source)
@@ -157,6 +155,10 @@ class Service:
 
     def _narrowed(self, model: str | None, options: Options, bounds: Bounds, audio_s: float) -> ModelChoice:
         """Return the best tier that keeps to the bounds, as far as we can estimate."""
+        from whisper_lambda.economy.estimates import Place, within
+        from whisper_lambda.economy.prices import price_book
+        from whisper_lambda.economy.receipt import USUAL_MEMORY_MB
+
         tiers = self.router.at_most(model, english=options.language == "en" and options.task == "transcribe")
         place = Place(
             cores=machine.cores(self.settings),
@@ -245,6 +247,8 @@ def build(settings: Settings, *, progress: Progress = quiet) -> Service:
 def stored_objects(settings: Settings) -> ObjectStore:
     """Return where recordings sent ahead and jobs' parts are kept."""
     if settings.bucket:
+        from whisper_lambda.adapters.s3 import S3Objects
+
         return S3Objects(settings.bucket, scratch=settings.scratch)
     return DirectoryObjects(
         settings.jobs_objects or settings.home / "objects", address=lambda key: f"/v1/{key}"
@@ -253,7 +257,13 @@ def stored_objects(settings: Settings) -> ObjectStore:
 
 def step_ledger(settings: Settings) -> StepLedger:
     """Return what knows how far live sessions in tokens have come: the table, or a file of this machine."""
-    return DynamoLedger(settings.table) if settings.table else SqliteLedger(settings.home / "live.sqlite3")
+    if settings.table:
+        from whisper_lambda.adapters.dynamodb_ledger import DynamoLedger
+
+        return DynamoLedger(settings.table)
+    from whisper_lambda.adapters.sqlite_ledger import SqliteLedger
+
+    return SqliteLedger(settings.home / "live.sqlite3")
 
 
 def segments(settings: Settings) -> SqliteSegments | None:
@@ -267,6 +277,8 @@ def segments(settings: Settings) -> SqliteSegments | None:
 def remembered(settings: Settings) -> SegmentCache | None:
     """Return the segment cache where the settings have it: in a bucket, or here."""
     if settings.bucket and settings.cache_mb > 0:
+        from whisper_lambda.adapters.s3_segments import S3Segments
+
         return S3Segments(settings.bucket, max_age_s=settings.cache_days * 86_400.0)
     return segments(settings)
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_lambda.audio.frames import FRAME, Frames, frames
+from whisper_lambda.audio.levels import percentile
 from whisper_lambda.audio.scenes import Scene, picked, powers, scenes
 from whisper_lambda.audio.vad import speech_probabilities, speech_spans
 from whisper_lambda.types import SAMPLE_RATE, Chunk, Dropped, DropReason, Samples, Span, VadMode
@@ -129,7 +130,7 @@ def _decibels(power: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _loud_level(level: NDArray[np.float32]) -> float:
-    return float(np.percentile(level, 95)) - LOUD_BELOW_PEAK_DB if len(level) else SILENT_DB
+    return percentile(level, 95) - LOUD_BELOW_PEAK_DB if len(level) else SILENT_DB
 
 
 def _sounding(loud: NDArray[np.bool_], grid: Frames) -> list[Span]:

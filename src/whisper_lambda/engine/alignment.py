@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_lambda.audio.levels import percentile
 from whisper_lambda.types import SAMPLE_RATE, Samples, Word
 
 POSITIONS_PER_SECOND = 50  # encoder positions: two mel frames each
@@ -109,7 +110,7 @@ def loud_frames(samples: Samples) -> NDArray[np.bool_]:
     if not len(whole):
         return np.ones(1, np.bool_)
     level = 10.0 * np.log10(np.mean(np.square(whole), axis=1) + 1e-12)
-    peak, floor = np.percentile(level, 98), np.percentile(level, 5)
+    peak, floor = percentile(level, 98), percentile(level, 5)
     threshold = max(
         peak - LOUD_BELOW_PEAK_DB, min(floor + LOUD_ABOVE_FLOOR_DB, peak - 2 * LOUD_ABOVE_FLOOR_DB)
     )

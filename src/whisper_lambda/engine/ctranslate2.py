@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,15 @@ class _Answer:
     alignment: Alignment | None
 
 
+def library() -> ModuleType:
+    """Import CTranslate2, which a cold start does beside verifying the weights."""
+    if machine.has_fast_avx512():
+        prefer_avx512()
+    import ctranslate2  # it picks its instruction set when it is imported: not before prefer_avx512
+
+    return ctranslate2  # type: ignore[no-any-return]  # it is untyped
+
+
 class Ctranslate2Engine:
     """A loaded Whisper model. Safe to call from many threads; calls at the same time share batches."""
 
@@ -71,10 +81,7 @@ class Ctranslate2Engine:
         Raises:
             EngineFailed: the library cannot load or run the model.
         """
-        if machine.has_fast_avx512():
-            prefer_avx512()
-        import ctranslate2  # it picks its instruction set when it is imported: not before prefer_avx512
-
+        ctranslate2 = library()
         self._installed = installed
         self._vocabulary = Vocabulary(installed.path, english_only=installed.english_only)
         self._view = ctranslate2.StorageView.from_array

@@ -12,7 +12,6 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
@@ -60,6 +59,8 @@ def installed_wheels(tier: Tier) -> Fetched | None:
     They are found through the packages' own list of files. The package is never imported: it is
     data from a stranger, and importing would run their code.
     """
+    from importlib import metadata  # slow, and of no use once the tier is installed
+
     parts: dict[str, tuple[Path, ...]] = {}
     for wheel in tier.wheels:
         try:

