@@ -130,7 +130,7 @@ def openapi_document() -> str:
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home))
         with build(settings) as service:
-            document = create_app(service, settings).openapi()
+            document = create_app(service, settings).state.document()
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -215,6 +215,18 @@ def test_a_laptop_never_loads_what_is_of_aws() -> None:
     assert said.stdout.splitlines()[-1].strip() == ""
 
 
+def test_a_cold_start_loads_nothing_that_only_describes() -> None:
+    code = (
+        "import sys; from whisper_lambda.aws.environment import open_environment; "
+        "from whisper_lambda.config import Platform, Settings; "
+        "open_environment(Settings(lambda_auth='iam'), Platform(), 'plan'); "
+        "print(*sorted({m.split('.')[0] for m in sys.modules} & {'fastapi', 'pydantic', 'boto3'}))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert said.stdout.splitlines()[-1].strip() == ""
+
+
 def test_unsigned_requests_are_refused_where_they_must_be_signed() -> None:
     import asyncio
 

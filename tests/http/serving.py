@@ -15,9 +15,9 @@ from typing import Any
 import httpx2
 import numpy as np
 import uvicorn
-from fastapi import FastAPI
 from numpy.typing import NDArray
 from openai import OpenAI
+from starlette.types import ASGIApp
 
 from fakes import fake_service
 from whisper_lambda.config import Settings
@@ -26,7 +26,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 @contextmanager
-def served(app: FastAPI, **how: Any) -> Iterator[str]:
+def served(app: ASGIApp, **how: Any) -> Iterator[str]:
     """Serve the app on a free port of the loopback, with uvicorn's settings; give its address."""
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_level="critical", lifespan="off", access_log=False, **how

@@ -57,7 +57,7 @@ def http(keyed: Guarded) -> Iterator[httpx2.Client]:
 
 
 def routes(server: Guarded) -> list[tuple[str, str]]:
-    paths = server.running.config.app.openapi()["paths"]
+    paths = server.running.config.app.state.document()["paths"]
     return [
         (method.upper(), re.sub(r"{\w+}", "base", path))
         for path, methods in paths.items()

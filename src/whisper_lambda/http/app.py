@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
-import whisper_lambda
 from whisper_lambda.bootstrap import Service
 from whisper_lambda.config import Settings
 from whisper_lambda.http import (
@@ -35,7 +34,7 @@ def create_app(
     gates: Gates | None = None,
     network: Network | None = None,
     office: Office | None = None,
-) -> FastAPI:
+) -> Starlette:
     """Return the application. It opens nothing and closes nothing: the service is its caller's.
 
     Args:
@@ -46,15 +45,8 @@ def create_app(
         office: where jobs are handed in; None = they are kept, for workers elsewhere to do.
     """
     gates = gates or Gates.open(settings)
-    app = FastAPI(
-        title="whisper-lambda",
-        version=whisper_lambda.__version__,
-        summary="Whisper transcription that costs nothing while nobody speaks.",
-        docs_url=None,  # the framework's pages load their code from another site
-        redoc_url=None,
-        redirect_slashes=False,
-        telemetry=tracing.telemetry(settings),
-    )
+    app = tracing.traced() if settings.opentelemetry else Starlette()
+    app.router.redirect_slashes = False
     envelope.install(app)
     house = House(
         service,
@@ -64,19 +56,21 @@ def create_app(
         office or Office(service, settings),
         gates.seal,
     )
-    app.include_router(founding.router(house))
-    app.include_router(openai.router(house))
-    app.include_router(asr.router(house))
-    app.include_router(uploads.router(house))
-    app.include_router(jobs.router(house))
-    app.include_router(webhooksecret.router(house))
-    app.include_router(peaks.router(house))
-    app.include_router(page.router(house))
-    app.include_router(realtime_routes.router(house, gates))
-    app.include_router(steps.router(house, gates))
-    for router in gates.routers:
-        app.include_router(router)
-    reference.describe(app)
+    tables = [
+        founding.router(house),
+        openai.router(house),
+        asr.router(house),
+        uploads.router(house),
+        jobs.router(house),
+        webhooksecret.router(house),
+        peaks.router(house),
+        page.router(house),
+        realtime_routes.router(house, gates),
+        steps.router(house, gates),
+        *gates.tables,
+    ]
+    for table in (*tables, reference.describe(app, tables)):
+        app.router.routes += table.routes()
     for layer in reversed((*envelope.OUTERMOST, *gates.middleware)):
         app.add_middleware(layer.cls, *layer.args, **layer.kwargs)
     if settings.opentelemetry:

@@ -12,7 +12,6 @@ from typing import Any
 
 import anyio.to_thread
 import numpy as np
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -25,6 +24,7 @@ from whisper_lambda.http.detecting import detected
 from whisper_lambda.http.fields import Field, blamed, boolean, choice, text, whole
 from whisper_lambda.http.house import House
 from whisper_lambda.http.openai import body
+from whisper_lambda.http.table import Table
 from whisper_lambda.http.upload import Recording, Upload
 from whisper_lambda.languages import to_name
 from whisper_lambda.transcript import documents
@@ -36,9 +36,9 @@ _WIDTH = 2  # bytes of a sample
 OUTPUTS = {"txt": "text", "vtt": "vtt", "srt": "srt", "tsv": "tsv", "json": "json"}
 
 
-def router(house: House) -> APIRouter:
+def router(house: House) -> Table:
     """Return the routes."""
-    routes = APIRouter(tags=["whisper-asr-webservice"])
+    routes = Table(tags=["whisper-asr-webservice"])
     detecting = [
         Field("encode", boolean(), "false: the file is 16-bit PCM, mono, 16 kHz; true if absent"),
         Field("video_file", text(LONGEST_IN_QUERY), "where the client has the file; not read"),
@@ -58,7 +58,7 @@ def router(house: House) -> APIRouter:
         Field("max_speakers", whole(1, 100), "of diarize"),
     ]
 
-    @routes.post("/asr", openapi_extra=body(transcribing, PART, in_query=True))
+    @routes.answer("POST", "/asr", openapi_extra=body(transcribing, PART, in_query=True))
     async def asr(request: Request) -> Response:
         """Transcribe a recording."""
         async with house.received(request, transcribing, part=PART) as upload:
@@ -78,7 +78,7 @@ def router(house: House) -> APIRouter:
                 return JSONResponse(_to_json(heard.transcript, bill, words=words))
             return text_answer(OUTPUTS[output], heard.transcript, bill)
 
-    @routes.post("/detect-language", openapi_extra=body(detecting, PART, in_query=True))
+    @routes.answer("POST", "/detect-language", openapi_extra=body(detecting, PART, in_query=True))
     async def detect_language(request: Request) -> Response:
         """Name the language spoken in a recording."""
         async with house.received(request, detecting, part=PART) as upload:

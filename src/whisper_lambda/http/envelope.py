@@ -17,10 +17,10 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -61,11 +61,10 @@ def refusal(error: WhisperLambdaError, headers: Mapping[str, str] | None = None)
     return JSONResponse(to_wire(error), error.status, {**(headers or {}), **extra})
 
 
-def install(app: FastAPI) -> None:
+def install(app: Starlette) -> None:
     """Give the app our shape of failure in place of the framework's."""
     app.add_exception_handler(WhisperLambdaError, _ours)
     app.add_exception_handler(HTTPException, _framework)
-    app.add_exception_handler(RequestValidationError, _invalid)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -88,15 +87,6 @@ async def _framework(request: Request, error: Exception) -> JSONResponse:
         ours = errors.ClientError(str(error.detail))
     facts(request.scope)["code"] = ours.code
     return refusal(ours, error.headers)
-
-
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    ours = errors.BadOption(str(first["msg"]))
-    ours.param = ".".join(str(part) for part in first["loc"][1:]) or None
-    facts(request.scope)["code"] = ours.code
-    return refusal(ours)
 
 
 class RequestIds:

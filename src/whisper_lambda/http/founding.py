@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 import anyio.to_thread
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -15,11 +14,12 @@ from whisper_lambda.http.asking import facts
 from whisper_lambda.http.fields import Field, text
 from whisper_lambda.http.house import House
 from whisper_lambda.http.openai import body
+from whisper_lambda.http.table import Table
 
 
-def router(house: House) -> APIRouter:
+def router(house: House) -> Table:
     """Return the route."""
-    routes = APIRouter(tags=["Founding endpoint"])
+    routes = Table(tags=["Founding endpoint"])
     table = [
         Field("user_id", text(parameters.LONGEST_USER), "whose request it is, where no key says so"),
         Field(
@@ -32,7 +32,7 @@ def router(house: House) -> APIRouter:
         Field("upload", text(64), "id of a recording sent ahead (POST /v1/uploads)"),
     ]
 
-    @routes.post("/transcribe", openapi_extra=body(table))
+    @routes.answer("POST", "/transcribe", openapi_extra=body(table))
     async def transcribe(request: Request) -> Response:
         """Transcribe a recording."""
         async with house.received(request, table) as upload:

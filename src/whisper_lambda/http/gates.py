@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from fastapi import APIRouter
 from starlette.middleware import Middleware
 
 from whisper_lambda.bootstrap import Service
@@ -16,6 +15,7 @@ from whisper_lambda.http.admission import Admission
 from whisper_lambda.http.health import Readiness
 from whisper_lambda.http.limits import Usage
 from whisper_lambda.http.realtime.floor import Floor
+from whisper_lambda.http.table import Table
 from whisper_lambda.live.seals import Seal, seal
 from whisper_lambda.telemetry import Meter
 
@@ -28,7 +28,7 @@ class Gates:
     floor: Floor
     seal: Callable[[], Seal]  # of client secrets and live tokens; made at first use
     middleware: Sequence[Middleware] = field(default=())  # pure ASGI, outermost first
-    routers: Sequence[APIRouter] = field(default=())
+    tables: Sequence[Table] = field(default=())
     readiness: Readiness | None = None
 
     @classmethod
@@ -69,6 +69,6 @@ def _gates(settings: Settings, readiness: Readiness | None, meter: Meter, *, ope
         middleware=middleware.guards(
             settings, key_file, usage, meter, sealing, open_to_everyone=open_to_everyone
         ),
-        routers=(health.router(readiness, admitted, meter),),
+        tables=(health.router(readiness, admitted, meter),),
         readiness=readiness,
     )

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 
-from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from whisper_lambda.bootstrap import Service
 from whisper_lambda.http.admission import Admission
+from whisper_lambda.http.table import Table
 from whisper_lambda.telemetry import Meter
 from whisper_lambda.types import Options
 
@@ -112,7 +113,7 @@ class Readiness:
             self._ended.wait(self._every_s)
 
 
-def router(readiness: Readiness | None, admission: Admission, meter: Meter) -> APIRouter:
+def router(readiness: Readiness | None, admission: Admission, meter: Meter) -> Table:
     """Return the routes operators and load balancers ask.
 
     Args:
@@ -120,29 +121,32 @@ def router(readiness: Readiness | None, admission: Admission, meter: Meter) -> A
         admission: says what waits and whether the server is being stopped.
         meter: holds the metrics.
     """
-    routes = APIRouter(tags=["operation"])
+    routes = Table(tags=["operation"])
 
     def state() -> State:
         if admission.draining:
             return State(ready=False, reason="the server is being stopped")
         return readiness.state() if readiness else State(ready=True, reason="")
 
-    @routes.get("/health/live")
-    async def live() -> dict[str, str]:
+    @routes.answer("GET", "/health/live", response_model=dict[str, str])
+    async def live(request: Request) -> Response:
         """Say that the process answers; says nothing about the model."""
-        return {"status": "live"}
+        del request
+        return JSONResponse({"status": "live"})
 
-    @routes.get("/health/ready", responses={503: {"description": "Not ready; `reason` says why."}})
-    async def ready() -> JSONResponse:
+    @routes.answer("GET", "/health/ready", responses={503: {"description": "Not ready; `reason` says why."}})
+    async def ready(request: Request) -> JSONResponse:
         """Say whether a real recording was transcribed lately, with the right words."""
+        del request
         now = state()
         if now.ready:
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready", "reason": now.reason}, 503, {"Retry-After": "5"})
 
-    @routes.get("/metrics", response_class=Response)
-    async def metrics() -> Response:
+    @routes.answer("GET", "/metrics", response_class=Response)
+    async def metrics(request: Request) -> Response:
         """Return the metrics in Prometheus' text format."""
+        del request
         meter.put("waiting", admission.waiting)
         meter.put("under_way", admission.under_way)
         meter.put("ready", float(state().ready))

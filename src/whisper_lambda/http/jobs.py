@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import anyio.to_thread
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -21,6 +20,7 @@ from whisper_lambda.http.house import House
 from whisper_lambda.http.house import whose as house_whose
 from whisper_lambda.http.openai import body
 from whisper_lambda.http.streaming import EventStream
+from whisper_lambda.http.table import Table
 from whisper_lambda.http.upload import Upload
 from whisper_lambda.job import Job, Order
 from whisper_lambda.jobs import webhooks
@@ -42,21 +42,21 @@ _ANSWER = (
 )
 
 
-def router(house: House) -> APIRouter:
+def router(house: House) -> Table:
     """Return the routes below /v1/jobs."""
-    routes = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
+    routes = Table(prefix="/v1/jobs", tags=["Jobs"])
     _hand_in(routes, house)
     _look(routes, house)
     _follow(routes, house)
     return routes
 
 
-def _hand_in(routes: APIRouter, house: House) -> None:
+def _hand_in(routes: Table, house: House) -> None:
     handing = _handing(house)
     # On AWS the store tells of what arrives: a job may be handed in before its recording is there.
     told_of_arrivals = house.settings.state_machine is not None
 
-    @routes.post("", status_code=202, openapi_extra=body(handing))
+    @routes.answer("POST", "", status_code=202, openapi_extra=body(handing))
     async def hand_in(request: Request) -> Response:
         """Hand in a recording; it is kept before this answers, and heard whatever dies from then on."""
         async with house.received(request, handing, open_upload=not told_of_arrivals) as upload:
@@ -74,7 +74,7 @@ def _hand_in(routes: APIRouter, house: House) -> None:
             facts(request.scope)["job"] = job.id
             return JSONResponse(jobviews.to_wire(job, time.time()), 202, {"Location": f"/v1/jobs/{job.id}"})
 
-    @routes.delete("/{job_id}", openapi_extra=described([USER]))
+    @routes.answer("DELETE", "/{job_id}", openapi_extra=described([USER]))
     async def cancel(request: Request, job_id: str) -> Response:
         """Cancel a job; one that has ended stays as it is."""
         tenant = whose(query(request, [USER]))
@@ -82,10 +82,10 @@ def _hand_in(routes: APIRouter, house: House) -> None:
         return JSONResponse(jobviews.to_wire(ended, time.time()))
 
 
-def _look(routes: APIRouter, house: House) -> None:
+def _look(routes: Table, house: House) -> None:
     listing, asking, reading = _listing(), _asking(), _reading()
 
-    @routes.get("", openapi_extra=described(listing))
+    @routes.answer("GET", "", openapi_extra=described(listing))
     async def jobs(request: Request) -> Response:
         """List jobs, newest first, a page at a time."""
         values = query(request, listing)
@@ -105,7 +105,7 @@ def _look(routes: APIRouter, house: House) -> None:
             }
         )
 
-    @routes.get("/{job_id}", openapi_extra=described(asking))
+    @routes.answer("GET", "/{job_id}", openapi_extra=described(asking))
     async def job(request: Request, job_id: str) -> Response:
         """Tell how far a job is; `segments=true` adds what was heard so far."""
         values = query(request, asking)
@@ -120,7 +120,7 @@ def _look(routes: APIRouter, house: House) -> None:
 
         return JSONResponse(await at_desk(house, read))
 
-    @routes.get("/{job_id}/result", openapi_extra=described(reading))
+    @routes.answer("GET", "/{job_id}/result", openapi_extra=described(reading))
     async def result(request: Request, job_id: str) -> Response:
         """Give the transcript, in any format of the transcription routes."""
         values = query(request, reading)
@@ -136,8 +136,8 @@ def _look(routes: APIRouter, house: House) -> None:
         return await at_desk(house, read)
 
 
-def _follow(routes: APIRouter, house: House) -> None:
-    @routes.get("/{job_id}/events", openapi_extra=described([USER]))
+def _follow(routes: Table, house: House) -> None:
+    @routes.answer("GET", "/{job_id}/events", openapi_extra=described([USER]))
     async def events(request: Request, job_id: str) -> Response:
         """Follow a job: its progress, its segments in order, its end. `Last-Event-ID` goes on from there."""
         tenant = whose(query(request, [USER]))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -196,4 +196,4 @@ def _route(scope: Scope) -> str:
     app = scope.get("app")
     if scope["type"] == "websocket":
         return REALTIME if scope["path"] == REALTIME else "other"
-    return scope["path"] if isinstance(app, FastAPI) and scope["path"] in app.openapi()["paths"] else "other"
+    return scope["path"] if isinstance(app, Starlette) and scope["path"] in app.state.paths else "other"

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import anyio.to_thread
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -22,6 +21,7 @@ from whisper_lambda.http.fields import Field, blamed, schema
 from whisper_lambda.http.house import House
 from whisper_lambda.http.listening import Wish
 from whisper_lambda.http.streaming import Emit, EventStream, Teller, to_event
+from whisper_lambda.http.table import Table
 from whisper_lambda.http.upload import Upload
 from whisper_lambda.languages import to_name
 from whisper_lambda.models import catalogue
@@ -31,24 +31,24 @@ from whisper_lambda.types import Transcript
 RELEASED = 1_700_000_000  # `created` of every model: the API wants a number, the tiers have no date
 
 
-def router(house: House) -> APIRouter:
+def router(house: House) -> Table:
     """Return the routes below /v1."""
-    routes = APIRouter(prefix="/v1", tags=["OpenAI API"])
+    routes = Table(prefix="/v1", tags=["OpenAI API"])
     transcribing = parameters.transcriptions(house.service)
     translating = parameters.translations(house.service)
     detecting = parameters.detections(house.service)
 
-    @routes.post("/audio/transcriptions", openapi_extra=body(transcribing))
+    @routes.answer("POST", "/audio/transcriptions", openapi_extra=body(transcribing))
     async def transcriptions(request: Request) -> Response:
         """Transcribe a recording."""
         return await _transcription(house, request, transcribing)
 
-    @routes.post("/audio/translations", openapi_extra=body(translating))
+    @routes.answer("POST", "/audio/translations", openapi_extra=body(translating))
     async def translations(request: Request) -> Response:
         """Translate a recording into English."""
         return await _transcription(house, request, translating, task="translate")
 
-    @routes.post("/audio/detect-language", openapi_extra=body(detecting))
+    @routes.answer("POST", "/audio/detect-language", openapi_extra=body(detecting))
     async def detect_language(request: Request) -> Response:
         """Name the language spoken in a recording."""
         async with house.received(request, detecting) as upload:
@@ -66,14 +66,16 @@ def router(house: House) -> APIRouter:
                 }
             )
 
-    @routes.get("/models")
-    async def models() -> Response:
+    @routes.answer("GET", "/models")
+    async def models(request: Request) -> Response:
         """List the models one can ask for."""
+        del request
         return JSONResponse({"object": "list", "data": [_model(name) for name in _names(house)]})
 
-    @routes.get("/models/{model:path}")
-    async def model(model: str) -> Response:
+    @routes.answer("GET", "/models/{model:path}")
+    async def model(request: Request, model: str) -> Response:
         """Describe one model."""
+        del request
         if model not in _names(house):
             house.service.router.check(model)  # raises, and says what is near
         return JSONResponse(_model(model))

@@ -11,7 +11,6 @@ from functools import partial
 
 import anyio.to_thread
 import numpy as np
-from fastapi import APIRouter
 from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,6 +23,7 @@ from whisper_lambda.http.fields import Field, text, whole
 from whisper_lambda.http.house import House
 from whisper_lambda.http.listening import Tell, while_waited_for
 from whisper_lambda.http.openai import body
+from whisper_lambda.http.table import Table
 from whisper_lambda.http.upload import Upload
 from whisper_lambda.types import SAMPLE_RATE, Samples
 
@@ -102,11 +102,11 @@ class Outline:
             self._taken = begin
 
 
-def router(house: House) -> APIRouter:
+def router(house: House) -> Table:
     """Return the route."""
-    routes = APIRouter(prefix="/v1", tags=["Our own"])
+    routes = Table(prefix="/v1", tags=["Our own"])
 
-    @routes.post("/audio/peaks", openapi_extra=body(FIELDS))
+    @routes.answer("POST", "/audio/peaks", openapi_extra=body(FIELDS))
     async def peaks(request: Request) -> Response:
         """Say how loud a recording is along its length, for drawing it."""
         async with house.received(request, FIELDS) as upload:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from html import escape
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
+import anyio.to_thread
+from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+import whisper_lambda
+from whisper_lambda.http.table import Table
 
 Json = dict[str, Any]
 
@@ -45,24 +49,40 @@ pre{background:#242424}td,th{border-color:#444}.method{color:#6fcf97}a{color:#8a
 """
 
 
-def describe(app: FastAPI) -> None:
-    """Have the app describe itself in our terms, at /openapi.json and /docs."""
+def describe(app: Starlette, tables: Sequence[Table]) -> Table:
+    """Return the routes /openapi.json and /docs, by which the app describes itself.
 
-    def document() -> Json:
-        if app.openapi_schema is None:
-            app.openapi_schema = openapi(app)
-        return app.openapi_schema
+    `app.state.paths` holds the patterns of all paths described, `app.state.document` returns the document.
+    """
+    app.state.paths = frozenset[str]().union(*(table.paths() for table in tables))
+    document = app.state.document = cache(lambda: openapi(tables))
+    routes = Table(in_document=False)
 
-    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
+    @routes.answer("GET", "/openapi.json")
+    async def as_data(request: Request) -> Response:
+        del request
+        return JSONResponse(await anyio.to_thread.run_sync(document))  # once; it takes a moment
 
-    @app.get("/docs", include_in_schema=False)
-    async def docs(request: Request) -> HTMLResponse:
-        return HTMLResponse(page(app.openapi(), str(request.base_url).rstrip("/")))
+    @routes.answer("GET", "/docs")
+    async def docs(request: Request) -> Response:
+        address = str(request.base_url).rstrip("/")
+        return HTMLResponse(page(await anyio.to_thread.run_sync(document), address))
+
+    return routes
 
 
-def openapi(app: FastAPI) -> Json:
+def openapi(tables: Sequence[Table]) -> Json:
     """Return the OpenAPI document, with our shape of failure in place of the framework's."""
-    document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+    from fastapi import FastAPI
+
+    described = FastAPI(
+        title="whisper-lambda",
+        version=whisper_lambda.__version__,
+        summary="Whisper transcription that costs nothing while nobody speaks.",
+    )
+    for table in tables:
+        described.include_router(table.described())
+    document = described.openapi()
     for _, _, operation in _operations(document):
         operation["responses"].pop("422", None)
         operation["responses"]["default"] = _REFUSED

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi.telemetry import TelemetryConfig
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
-
-from whisper_lambda.config import Settings
 
 _ASIDE = "whisper_lambda.query_string"
 
 
-def telemetry(settings: Settings) -> TelemetryConfig:
-    """Return what FastAPI is told: all of it off, or spans and metrics sent where OTEL_* variables say.
+def traced() -> Starlette:
+    """Return an application without routes whose spans and metrics are sent where OTEL_* variables say.
 
-    Its log records hold the messages of exceptions, which may hold words: they stay off.
+    FastAPI's log records hold the messages of exceptions, which may hold words: they stay off. Its own
+    pages stay away, too: they load their code from another site.
     """
-    on = settings.opentelemetry
-    return {"tracing": on, "metrics": on, "logs": False, "operation_spans": False, "auto_configure": on}
+    from fastapi import FastAPI
+
+    telemetry: Any = dict.fromkeys(("tracing", "metrics", "auto_configure"), True)
+    telemetry |= dict.fromkeys(("logs", "operation_spans"), False)
+    return FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry=telemetry)
 
 
 class QueryAside:

@@ -20,7 +20,6 @@ from typing import Any
 
 import anyio.from_thread
 import anyio.to_thread
-from fastapi import APIRouter
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
@@ -40,6 +39,7 @@ from whisper_lambda.http.admission import VISIT
 from whisper_lambda.http.asking import facts
 from whisper_lambda.http.fields import Field, Kind, Values, blamed, choice, schema, text, whole
 from whisper_lambda.http.house import House, whose
+from whisper_lambda.http.table import Table
 from whisper_lambda.ports import Receiver, TakesForms
 from whisper_lambda.types import Announced
 
@@ -79,12 +79,12 @@ FIELDS = [
 ]
 
 
-def router(house: House) -> APIRouter:
+def router(house: House) -> Table:
     """Return the routes."""
-    routes = APIRouter(prefix="/v1", tags=["Uploads"])
+    routes = Table(prefix="/v1", tags=["Uploads"])
     sweeper = Sweeper(house)
 
-    @routes.post("/uploads", status_code=201, openapi_extra=_body())
+    @routes.answer("POST", "/uploads", status_code=201, openapi_extra=_body())
     async def announce(request: Request) -> Response:
         """Ask for leave to send one recording, exactly as announced, once, before it expires."""
         values = await _values(request)
@@ -96,7 +96,7 @@ def router(house: House) -> APIRouter:
         await anyio.to_thread.run_sync(sweeper.sweep)
         return JSONResponse(made, 201)
 
-    @routes.put("/uploads/{folder}/{upload_id}")
+    @routes.answer("PUT", "/uploads/{folder}/{upload_id}")
     async def send(request: Request, folder: str, upload_id: str) -> Response:
         """Send the recording, or the rest of it."""
         receiver, key, announced = await _announced(house, request, folder, upload_id)
@@ -109,7 +109,7 @@ def router(house: House) -> APIRouter:
             facts(request.scope)["size_bytes"] = incoming.count
         return JSONResponse(_state(upload_id, have, announced), headers={"Upload-Offset": str(have)})
 
-    @routes.head("/uploads/{folder}/{upload_id}")
+    @routes.answer("HEAD", "/uploads/{folder}/{upload_id}")
     async def ask(request: Request, folder: str, upload_id: str) -> Response:
         """Say, in Upload-Offset, how many bytes have come."""
         receiver, key, announced = await _announced(house, request, folder, upload_id)
@@ -117,7 +117,7 @@ def router(house: House) -> APIRouter:
         told = {"Upload-Offset": str(have), "Upload-Length": str(announced.size_bytes)}
         return Response(headers={**told, "Cache-Control": "no-store"})
 
-    @routes.delete("/data")
+    @routes.answer("DELETE", "/data")
     async def forget(request: Request) -> Response:
         """Remove all that is kept of the tenant: recordings, results, what was remembered."""
         values = Values([FIELDS[-1]])

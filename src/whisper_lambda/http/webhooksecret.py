@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import time
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from whisper_lambda.http.house import House
 from whisper_lambda.http.jobs import USER, at_desk, described, query, whose
+from whisper_lambda.http.table import Table
 from whisper_lambda.jobs.webhooks import KEEP_SECRET_S
 
 
-def router(house: House) -> APIRouter:
+def router(house: House) -> Table:
     """Return the routes below /v1/webhook_secret."""
-    routes = APIRouter(prefix="/v1/webhook_secret", tags=["Jobs"])
+    routes = Table(prefix="/v1/webhook_secret", tags=["Jobs"])
 
-    @routes.get("", openapi_extra=described([USER]))
+    @routes.answer("GET", "", openapi_extra=described([USER]))
     async def secret(request: Request) -> Response:
         """Give the secret that signs this tenant's webhooks; the SDKs' `webhook_secret`."""
         tenant = whose(query(request, [USER]))
         known = await at_desk(house, lambda desk: desk.store.secrets(tenant))
         return JSONResponse({"object": "webhook_secret", "secret": known[0]})
 
-    @routes.post("/rotate", openapi_extra=described([USER]))
+    @routes.answer("POST", "/rotate", openapi_extra=described([USER]))
     async def rotate(request: Request) -> Response:
         """Make a new secret; for a day the old one signs beside it."""
         tenant, now = whose(query(request, [USER])), time.time()

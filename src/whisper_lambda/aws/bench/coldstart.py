@@ -29,6 +29,7 @@ from whisper_lambda.models.store import Store
 from whisper_lambda.tools.baselines import base_folder
 from whisper_lambda.tools.processes import ProcessCost, run_cold
 from whisper_lambda.tools.random_weights import SHAPES, write_random_model
+from whisper_lambda.tools.tuning.local import TOKENS_A_SECOND, duration_s
 
 PHASES = ("interpreter", "import", "weights", "answer")
 BAR_TIME, BAR_MEMORY = 0.5, 0.6
@@ -139,7 +140,8 @@ def main(
         event.write_text(json.dumps(founding_event(recording, "es")))
         models = {"base": ("base", fp16)}
         if small:
-            write_random_model(folder / "small", SHAPES["small"], fp16)
+            says = max(1, round(duration_s(recording) * TOKENS_A_SECOND))  # else both doubt it for minutes
+            write_random_model(folder / "small", SHAPES["small"], fp16, says=says)
             models["small, random weights"] = (str(folder / "small"), folder / "small")
         for name, (wish, theirs) in models.items():
             environment = {

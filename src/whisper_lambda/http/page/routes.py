@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import anyio.to_thread
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -14,6 +12,7 @@ import whisper_lambda
 from whisper_lambda.errors import NoSuchRoute
 from whisper_lambda.http.house import House
 from whisper_lambda.http.page.files import PageFile, page_files
+from whisper_lambda.http.table import Table
 from whisper_lambda.models import catalogue
 
 # What the page may do in a browser. No script and no style but the files here, nothing from and to
@@ -52,23 +51,21 @@ FOR_EVER = "public, max-age=31536000, immutable"
 ASK_EACH_TIME = "no-cache"
 
 
-def router(house: House) -> APIRouter:
+def router(house: House) -> Table:
     """Return the page's routes. They hear nothing and hold nothing: the page uses the API like anybody."""
-    routes = APIRouter(include_in_schema=False)
+    routes = Table(in_document=False)
 
-    @routes.api_route("/", methods=["GET", "HEAD"])
+    @routes.answer(("GET", "HEAD"), "/")
     async def index(request: Request) -> Response:
         files = page_files()
         return _sent(request, files.index, files.version, ASK_EACH_TIME)
 
-    @routes.get("/page/facts")
+    @routes.answer("GET", "/page/facts")
     async def facts_of_this_server(request: Request) -> Response:
-        paths = await anyio.to_thread.run_sync(request.app.openapi)  # once; it takes a moment
-        return JSONResponse(
-            _facts(house, frozenset(paths["paths"])), headers={**HEADERS, "Cache-Control": "no-store"}
-        )
+        known = _facts(house, request.app.state.paths)
+        return JSONResponse(known, headers={**HEADERS, "Cache-Control": "no-store"})
 
-    @routes.api_route("/page/{version}/{name}", methods=["GET", "HEAD"])
+    @routes.answer(("GET", "HEAD"), "/page/{version}/{name}")
     async def file(request: Request, version: str, name: str) -> Response:
         files = page_files()
         if version != files.version or name not in files.named:

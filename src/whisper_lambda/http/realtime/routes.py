@@ -6,7 +6,6 @@ import json
 import time
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
@@ -20,6 +19,7 @@ from whisper_lambda.http.realtime.configuration import Configuration, updated
 from whisper_lambda.http.realtime.conversation import new_id
 from whisper_lambda.http.realtime.socket import Socket
 from whisper_lambda.http.realtime.talk import is_openais
+from whisper_lambda.http.table import Table
 
 MOST_BODY_BYTES = 64 * 1024
 LONGEST_SECRET = 8_000  # characters: it travels in a header
@@ -50,16 +50,16 @@ _BODY = {
 }
 
 
-def router(house: House, gates: Gates) -> APIRouter:
+def router(house: House, gates: Gates) -> Table:
     """Return the routes below /v1/realtime."""
-    routes = APIRouter(prefix="/v1/realtime", tags=["Live"])
+    routes = Table(prefix="/v1/realtime", tags=["Live"])
 
-    @routes.websocket("")
+    @routes.listen("")
     async def realtime(line: WebSocket) -> None:
         """Transcribe what is spoken while it is spoken."""
         await Socket(house, gates.floor, line).serve()
 
-    @routes.post("/client_secrets", openapi_extra=_BODY)
+    @routes.answer("POST", "/client_secrets", openapi_extra=_BODY)
     async def client_secrets(request: Request) -> Response:
         """Make a secret a page may open a socket with, for ten minutes or as long as is asked."""
         given = await _json(request)

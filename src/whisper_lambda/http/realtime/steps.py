@@ -16,7 +16,6 @@ from typing import Any, get_args
 
 import numpy as np
 from anyio import CancelScope, to_thread
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -29,6 +28,7 @@ from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.house import House
 from whisper_lambda.http.listening import Heard, Tell, Wish
 from whisper_lambda.http.openai import body
+from whisper_lambda.http.table import Table
 from whisper_lambda.http.upload import Recording, Upload
 from whisper_lambda.live import tokens
 from whisper_lambda.live.pace import PACES, Delay
@@ -102,12 +102,12 @@ def table(house: House) -> list[Field]:
     ]
 
 
-def router(house: House, gates: Gates) -> APIRouter:
+def router(house: House, gates: Gates) -> Table:
     """Return the route."""
-    routes = APIRouter(prefix="/v1", tags=["Live"])
+    routes = Table(prefix="/v1", tags=["Live"])
     fields, steps = table(house), Steps(step_ledger(house.service.settings))
 
-    @routes.post("/live/{session}", openapi_extra=body(fields))
+    @routes.answer("POST", "/live/{session}", openapi_extra=body(fields))
     async def live(request: Request, session: str) -> Response:
         """Do one step of a live session: the words that are sure now, and a token for the next step."""
         async with house.received(request, fields) as upload:

@@ -22,7 +22,7 @@ from whisper_lambda.tools.baselines import base_folder
 from whisper_lambda.tools.contest import Side
 from whisper_lambda.tools.random_weights import SHAPES, write_random_model
 from whisper_lambda.tools.tuning.quota import cores, held_to, threads
-from whisper_lambda.types import SAMPLE_RATE
+from whisper_lambda.types import MAX_CHUNK_S, SAMPLE_RATE
 
 TOKENS_A_SECOND = 4.0  # fluent speech in our sets gives 3 to 5
 
@@ -75,6 +75,9 @@ def faster_whisper(folder: str) -> Callable[[int], list[str]]:
 def random_model(tier: str, audio_s: float, home: Path) -> Iterator[Path]:
     """Write a model of a tier's true shape that says as much as somebody speaking for so long.
 
+    It says that in each window, whatever the window holds: recordings longer than a window should be much
+    longer, or each side's last and shorter one counts for too much.
+
     Raises:
         BadOption: the tier's shape is not known.
         ModelUnavailable: the packages that carry base, and with it the tokenizer, are not installed.
@@ -82,7 +85,7 @@ def random_model(tier: str, audio_s: float, home: Path) -> Iterator[Path]:
     if tier not in SHAPES:
         raise BadOption(f"no shape is known of {tier!r}; of {', '.join(SHAPES)}")
     with tempfile.TemporaryDirectory(prefix="whisper-lambda-tune-") as folder:
-        says = max(1, round(audio_s * TOKENS_A_SECOND))
+        says = max(1, round(min(audio_s, MAX_CHUNK_S) * TOKENS_A_SECOND))
         made = Path(folder) / f"random-{tier}"
         write_random_model(made, SHAPES[tier], base_folder(home), says=says)
         yield made
