@@ -103,9 +103,9 @@ live-hour: $(READY_TO_BENCH)  ## an hour of looped speech through one live sessi
 live-lambda: $(READY_TO_BENCH)  ## live steps through the local Lambda: words, money, replays; writes docs/live-lambda.md
 	@$(BIN)/python tests/measure/live_lambda.py $(MANIFESTS) --out docs/live-lambda.md
 
-queue-cost: $(READY_TO_TEST)  ## what the queue costs a chunk, on SQLite and Postgres
+queue-cost: $(READY_TO_TEST)  ## what the queue costs a chunk of CHUNKS=10000, on SQLite and Postgres
 	@for database in sqlite postgres; do PYTHONPATH=tests:tests/jobs:tests/http:tests/unit/live \
-		$(BIN)/python tests/jobs/queue_cost.py $$database 100 1000 3000 || exit; done
+		$(BIN)/python tests/jobs/queue_cost.py $$database $(or $(CHUNKS),10000) || exit; done
 
 check: $(READY_TO_TEST)  ## formatting, lint, types, layers, generated docs
 	$(BIN)/ruff format --check .
@@ -157,8 +157,9 @@ wheels: $(BIN)/python  ## prove that every platform has wheels for the locks; wr
 
 HOURS ?= 10
 CACHE_MB ?= 512
-long: $(READY_TO_TEST)  ## memory and time of a recording of HOURS=10, with CACHE_MB=512 and again, or without (0)
-	@$(BIN)/python tests/measure/long_recording.py --hours $(HOURS) --cache-mb $(CACHE_MB)
+long: $(READY_TO_TEST)  ## memory and time of a recording of HOURS=10, with CACHE_MB=512 and again, or without (0); STAND_IN=1: no engine; PROGRAMME_MIN=30: repeated
+	@$(BIN)/python tests/measure/long_recording.py --hours $(HOURS) --cache-mb $(CACHE_MB) $(if $(STAND_IN),--stand-in) \
+		$(if $(PROGRAMME_MIN),--programme-min $(PROGRAMME_MIN))
 
 .PHONY: many-workers
 many-workers: $(READY_TO_TEST)  ## how much sooner more workers end a job, with a timed engine
@@ -166,7 +167,7 @@ many-workers: $(READY_TO_TEST)  ## how much sooner more workers end a job, with 
 		$(BIN)/python tests/jobs/many_workers.py $$database || exit; done
 
 .PHONY: long-job
-long-job: $(READY_TO_TEST)  ## memory of a server that does a job of HOURS=10, without an engine's
+long-job: $(READY_TO_TEST)  ## memory of a server that does a job of HOURS=10, and of a server and a worker, without an engine's
 	@PYTHONPATH=tests:tests/measure $(BIN)/python tests/measure/long_job.py --hours $(HOURS)
 
 clean:  ## remove the virtual environment and every cache here (weights stay)

@@ -1,6 +1,8 @@
 """What the queue costs a chunk, on SQLite and on Postgres, and how that grows: `make queue-cost`.
 
 The engine takes no time: what is left is claiming a chunk, reading its audio, and storing its result.
+One job is done, and told in powers of ten: whether a chunk costs more with many before it. Of Postgres, the
+server's own processor time is not counted.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,8 +28,16 @@ from whisper_lambda.staffing import hire, open_desk
 from whisper_lambda.types import SAMPLE_RATE, Chunk, ModelChoice, Options
 
 
-def cost(kind: str, chunks: int) -> tuple[float, float]:
-    """Return wall and CPU milliseconds a chunk."""
+class Moment(NamedTuple):
+    """So many chunks are done."""
+
+    chunks: int
+    wall_s: float
+    cpu_s: float  # of this process
+
+
+def progress(kind: str, chunks: int) -> Iterator[Moment]:
+    """Do a job of so many chunks; yield its beginning, each power of ten as it is reached, and its end."""
     with tempfile.TemporaryDirectory() as folder, DATABASES[kind]() as address:
         settings = Settings(
             home=Path(folder),
@@ -51,18 +63,33 @@ def cost(kind: str, chunks: int) -> tuple[float, float]:
         )
         with fake_service(FakeEngine(), settings) as service:
             worker = hire(service, desk, at_once=8)
-            began, cpu = time.perf_counter(), time.process_time()
             worker.desk.fanout.submit(desk.store.job(job.id))
-            while desk.store.job(job.id).chunks_done < chunks:
+            done, wanted = 0, 10
+            yield Moment(done, time.perf_counter(), time.process_time())
+            while done < chunks:
                 time.sleep(0.05)
-            spent = time.perf_counter() - began, time.process_time() - cpu
+                done = desk.store.job(job.id).chunks_done
+                if done >= min(wanted, chunks):
+                    yield Moment(done, time.perf_counter(), time.process_time())
+                    wanted *= 10
+            while desk.store.job(job.id).state in LIVE:
+                time.sleep(0.05)
+            yield Moment(done, time.perf_counter(), time.process_time())
             worker.close()
-    return spent[0] / chunks * 1000, spent[1] / chunks * 1000
 
 
 if __name__ == "__main__":
-    for chunks in map(int, sys.argv[2:]):
-        wall_ms, cpu_ms = cost(sys.argv[1], chunks)
-        print(
-            f"{sys.argv[1]} {chunks} chunks: {wall_ms:.1f} ms wall, {cpu_ms:.1f} ms CPU a chunk", flush=True
-        )
+    before: Moment | None = None
+    for moment in progress(sys.argv[1], int(sys.argv[2])):
+        if before:
+            many = moment.chunks - before.chunks
+            spent = moment.wall_s - before.wall_s, moment.cpu_s - before.cpu_s
+            each = tuple(s / many * 1000 for s in spent) if many else ()
+            print(
+                f"{sys.argv[1]}, chunks {before.chunks} to {moment.chunks}: {each[0]:.1f} ms wall, "
+                f"{each[1]:.1f} ms CPU each"
+                if each
+                else f"{sys.argv[1]}, merging {moment.chunks}: {spent[0]:.1f} s wall, {spent[1]:.1f} s CPU",
+                flush=True,
+            )
+        before = moment

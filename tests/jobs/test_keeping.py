@@ -30,8 +30,8 @@ from whisper_lambda.http.app import create_app
 from whisper_lambda.http.gates import Gates
 from whisper_lambda.job import LIVE, Order
 from whisper_lambda.jobs import places, steps
+from whisper_lambda.jobs.clearing import LEFT_S, Orphans, clear_expired
 from whisper_lambda.jobs.desk import Desk, Handed
-from whisper_lambda.jobs.orphans import LEFT_S, Orphans
 from whisper_lambda.staffing import Office, hire, open_desk, workshop
 from whisper_lambda.types import SAMPLE_RATE, Options
 
@@ -82,8 +82,8 @@ def test_a_job_goes_when_its_time_is_over_and_no_sooner(tmp_path: Path) -> None:
     expires = desk.job(job.id, "ana").expires
     assert expires == pytest.approx(time.time() + settings.jobs_keep_s, abs=60)
 
-    assert desk.clear_expired(expires - 1) == 0
-    assert desk.clear_expired(expires + 1) == 1
+    assert clear_expired(desk.store, desk.objects, expires - 1) == []
+    assert clear_expired(desk.store, desk.objects, expires + 1) == [job.id]
 
     assert [j.id for j in desk.listed("ana", limit=9)] == [other.id]
     assert list(desk.objects.keys("jobs/")) == [other.source]

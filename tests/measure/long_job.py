@@ -1,7 +1,7 @@
-"""Measure what a job of many hours costs a server that does it itself: `make long-job HOURS=10`.
+"""Measure what a job of many hours costs a server that does it, and a server and a worker: `make long-job`.
 
 The engine is a stand-in that takes no time and no memory: what is measured is receiving, decoding, cutting,
-queueing, storing and merging. With real weights, add what they need. Prints a JSON line.
+queueing, storing and merging. With real weights, add what they need. Prints a JSON line each way.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -26,23 +28,33 @@ def peak_mb(pid: int) -> float:
     return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def measured(recording: Path, home: Path, hours: float, port: int) -> dict[str, object]:
-    """Serve, hand in, wait."""
+def measured(recording: Path, home: Path, hours: float, port: int, *, apart: bool) -> dict[str, object]:
+    """Serve, hand in, wait; `apart` = a worker does the job, and the server only takes it."""
     environment = os.environ | {
         "WHISPER_LAMBDA_HOME": str(home),
         "WHISPER_LAMBDA_MAX_AUDIO_S": "1000000",
         "WHISPER_LAMBDA_MAX_AUDIO_MB": "100000",
         "WHISPER_LAMBDA_DECODE_TIMEOUT_S": "100000",
         "WHISPER_LAMBDA_PROBE_EVERY_S": "0",
+        "WHISPER_LAMBDA_JOBS_HERE": "no" if apart else "yes",
     }
     command = [sys.executable, str(FAKE_CLI)]
-    serve = [*command, "serve", "--port", str(port)]
-    with subprocess.Popen(serve, env=environment, stderr=subprocess.DEVNULL) as server:
+    with ExitStack() as running:
+        server = running.enter_context(_running([*command, "serve", "--port", str(port)], environment))
+        worker = running.enter_context(_running([*command, "worker"], environment)) if apart else None
+        row = _followed(server.pid, command, recording, f"http://127.0.0.1:{port}")
+        if worker:
+            row["worker_peak_mb"] = round(peak_mb(worker.pid))
+    return {"hours": hours, "done_by": "a worker" if apart else "the server", **row}
+
+
+@contextmanager
+def _running(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
-            row = _followed(server.pid, command, recording, f"http://127.0.0.1:{port}")
+            yield process
         finally:
-            server.terminate()
-    return {"hours": hours, **row}
+            process.terminate()
 
 
 def _followed(pid: int, command: list[str], recording: Path, address: str) -> dict[str, object]:
@@ -55,7 +67,7 @@ def _followed(pid: int, command: list[str], recording: Path, address: str) -> di
                 time.sleep(0.2)
         idle_mb, began = peak_mb(pid), time.perf_counter()
         submit = [*command, "jobs", "submit", "-l", "es", str(recording), "--server", address]
-        job_id = subprocess.run(submit, check=True, capture_output=True, text=True).stdout.strip()
+        job_id = subprocess.run(submit, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
         accepted = time.perf_counter() - began, peak_mb(pid)
         while (job := http.get(f"/v1/jobs/{job_id}").json())["status"] in ("queued", "running"):
             time.sleep(1.0)
@@ -82,10 +94,12 @@ def main() -> None:
     reader.add_argument("--port", type=int, default=8765)
     given = reader.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        path, home = Path(folder, "long.wav"), Path(folder, "home")
-        home.mkdir()
+        path = Path(folder, "long.wav")
         make(path, given.hours)
-        print(json.dumps(measured(path, home, given.hours, given.port)), flush=True)
+        for apart in (False, True):
+            with tempfile.TemporaryDirectory() as home:
+                row = measured(path, Path(home), given.hours, given.port, apart=apart)
+            print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

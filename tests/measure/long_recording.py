@@ -1,7 +1,9 @@
-"""Measure what a recording of many hours costs in memory: `make long` (HOURS=10, CACHE_MB=512).
+"""Measure what a recording of many hours costs in memory: `make long` (HOURS=10, CACHE_MB=512, STAND_IN=1).
 
-The recording is made here: the bundled prompts, said over and over in a drawn order with drawn pauses,
-as a WAV of 16 kHz. Prints a JSON line a run: the first, and with a cache the second.
+The recording is made here, as a WAV of 16 kHz: the bundled prompts, said over and over in a drawn order with
+drawn pauses; with PROGRAMME_MIN=30 so much of it, repeated with gaps of 5 to 60 s. Prints a JSON line a run:
+the first, and with a cache the second. With a stand-in for the engine, which takes neither
+time nor memory, what is left is decoding, cutting, remembering, stitching.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ import tempfile
 import threading
 import time
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -34,6 +38,10 @@ settings = replace(Settings(), home=Path(sys.argv[2]), model="base", max_audio_s
     decode_timeout_s=1e5, cache_mb=int(sys.argv[3]), model_dir=None)
 began = time.perf_counter()
 with build(settings) as service:
+    if sys.argv[4:]:
+        sys.path.insert(0, sys.argv[4])
+        from fakes import FakeEngine, FakeRouter
+        service.router = FakeRouter(FakeEngine())
     planned = []
     transcript = service.transcribe(
         Path(sys.argv[1]), Options(language="es"),
@@ -47,18 +55,32 @@ print(json.dumps({"chunks": transcript.chunks, "cached": transcript.cached_chunk
 """
 
 
-def make(path: Path, hours: float) -> None:
-    """Write the recording, minute by minute."""
+def make(path: Path, hours: float, programme_min: float | None = None) -> None:
+    """Write the recording, piece by piece: anew all along, or a programme over and over."""
     draw = np.random.default_rng(11)
-    said = [(s * 32767).astype("<i2") for s in bundled()]
+    length = round(hours * 3600 * RATE)
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
-        left = round(hours * 3600 * RATE)
+        if programme_min is None:
+            for part in _said(draw, length):
+                file.writeframes(part.tobytes())
+            return
+        programme = np.concatenate(list(_said(draw, round(programme_min * 60 * RATE)))).tobytes()
+        left = 2 * length
         while left > 0:
-            pause = np.zeros(round(draw.uniform(0.4, 6.0) * RATE), "<i2")
-            part = np.concatenate([said[draw.integers(len(said))], pause])[:left]
-            file.writeframes(part.tobytes())
+            gap = bytes(2 * round(draw.uniform(5.0, 60.0) * RATE))
+            part = (programme + gap)[:left]
+            file.writeframes(part)
             left -= len(part)
+
+
+def _said(draw: np.random.Generator, left: int) -> Iterator[NDArray[np.int16]]:
+    said = [(s * 32767).astype("<i2") for s in bundled()]
+    while left > 0:
+        pause = np.zeros(round(draw.uniform(0.4, 6.0) * RATE), "<i2")
+        part = np.concatenate([said[draw.integers(len(said))], pause])[:left]
+        yield part
+        left -= len(part)
 
 
 def children_peak_mb(pid: int, found: dict[str, float], ended: threading.Event) -> None:
@@ -84,16 +106,21 @@ def main() -> None:
     reader = argparse.ArgumentParser(description=__doc__)
     reader.add_argument("--hours", type=float, default=10.0)
     reader.add_argument("--cache-mb", type=int, default=512)
+    reader.add_argument("--stand-in", action="store_true", help="hear with an engine that takes no time")
+    reader.add_argument(
+        "--programme-min", type=float, help="minutes said over and over; absent = all is drawn"
+    )
     reader.add_argument("--home", type=Path, help="where weights are found; the cache is made anew elsewhere")
     given = reader.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path, home = Path(folder, "long.wav"), Path(folder, "home")
-        make(path, given.hours)
+        make(path, given.hours, given.programme_min)
         home.mkdir()
         weights = (given.home or Path.home() / ".cache" / "whisper-lambda") / "models"
         if weights.is_dir():
             (home / "models").symlink_to(weights)
         command = [sys.executable, "-c", CHILD, str(path), str(home), str(given.cache_mb)]
+        command += [str(Path(__file__).parents[1])] if given.stand_in else []
         for run in ("first", "again") if given.cache_mb else ("first",):
             began = time.perf_counter()
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
@@ -108,6 +135,8 @@ def main() -> None:
             row |= {
                 "run": run,
                 "hours": given.hours,
+                "programme_min": given.programme_min,
+                "engine": "stand-in" if given.stand_in else "base",
                 "cache_mb": given.cache_mb,
                 "decoder_peak_mb": found.get("peak_mb", 0.0),
                 "wall_s": time.perf_counter() - began,

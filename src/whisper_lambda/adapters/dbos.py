@@ -26,8 +26,8 @@ from whisper_lambda import lanes, tenants
 from whisper_lambda.adapters.sqlroll import RollCall
 from whisper_lambda.errors import ClientGone, NoSuchJob
 from whisper_lambda.job import LIVE, Job
-from whisper_lambda.jobs import merging, places, steps
-from whisper_lambda.jobs.orphans import Orphans
+from whisper_lambda.jobs import merging, steps
+from whisper_lambda.jobs.clearing import Orphans, clear_expired
 from whisper_lambda.jobs.steps import Workshop
 from whisper_lambda.lanes import Lane
 
@@ -40,9 +40,17 @@ LOWEST = 11
 RETRY_MOST_S = 30.0
 HAND_ON_S = 2.0  # most that is waited at the end for parts to be let go of
 ORPHANS_EVERY_S = 600.0
+ROWS = 10_000  # of the queue, removed at a time; a job of days has more
 FORGOTTEN_EVERY_S = 30.0  # how often jobs are looked for that the queue may have lost
 
 log = logging.getLogger(__name__)
+
+
+class LetGo(BaseException):
+    """Ends a part that was handed on, without an outcome: DBOS would wait for the other worker's.
+
+    No `Exception`, which it would record as the part's end.
+    """
 
 
 class DbosFanout:
@@ -141,10 +149,9 @@ class DbosFanout:
     def _remove(self, job_ids: Sequence[str]) -> None:
         for job_id in job_ids:
             self._submitted.discard(job_id)
-            rows = DBOS.list_workflows(
-                workflow_id_prefix=f"{job_id}/", load_input=False, load_output=False, limit=10_000
-            )
-            if rows:
+            while rows := DBOS.list_workflows(
+                workflow_id_prefix=f"{job_id}/", load_input=False, load_output=False, limit=ROWS
+            ):
                 DBOS.delete_workflows([w.workflow_id for w in rows])
 
     def close(self) -> None:
@@ -217,9 +224,12 @@ class DbosFanout:
         self._enqueue("webhook", f"{job.id}/webhook/{attempt}", job.id, attempt, delay_s=delay_s)
 
     def _done(self, part: Callable[[], Job], *, takes_place: bool = False) -> Job | None:
-        """Do a part for as long as that takes; None where it is not for this worker to end it.
+        """Do a part for as long as that takes; None where there is nothing more to do.
 
         A store that does not answer is waited for: DBOS would count the failure as the part's end.
+
+        Raises:
+            LetGo: it is for others to do, this worker ends.
         """
         name, lane, wait_s = DBOS.workflow_id or "", Lane(behind=True), 0.1
         self._lanes[name] = lane
@@ -229,8 +239,10 @@ class DbosFanout:
                 lanes.enter(lane)
                 try:
                     return part()
-                except (NoSuchJob, ClientGone):
+                except NoSuchJob:
                     return None
+                except ClientGone:
+                    break
                 except Exception as cause:  # noqa: BLE001 - see above
                     log.warning("%s: %s; tried again in %.1f s", name, type(cause).__name__, wait_s)
                 finally:
@@ -240,6 +252,8 @@ class DbosFanout:
                         self._places.release()
                 time.sleep(wait_s)
                 wait_s = min(2 * wait_s, RETRY_MOST_S)
+            if self._stopping.is_set():
+                raise LetGo
             return None
         finally:
             self._lanes.pop(name, None)
@@ -291,7 +305,7 @@ class DbosFanout:
                 self._find_forgotten(thorough=thorough)
                 if thorough:
                     looked = time.monotonic()
-                    self._clear_expired()
+                    self._remove(clear_expired(self._shop.store, self._shop.objects, time.time()))
                 if time.monotonic() - swept > ORPHANS_EVERY_S:
                     swept = time.monotonic()
                     orphans.sweep(swept)
@@ -343,14 +357,6 @@ class DbosFanout:
                 if not thorough:
                     break
                 after = page[-1].id
-
-    def _clear_expired(self) -> None:
-        """Delete jobs whose time is over: their objects first, which nobody could find without the row."""
-        over = self._shop.store.expired(time.time())
-        for job in over:
-            places.remove_all(job.tenant, job.id, self._shop.objects)
-        self._shop.store.remove([job.id for job in over])
-        self._remove([job.id for job in over])
 
     def _pending(self, workers: list[str] | None = None) -> list[WorkflowStatus]:
         return DBOS.list_workflows(status="PENDING", executor_id=workers, load_input=False, load_output=False)

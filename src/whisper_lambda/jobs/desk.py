@@ -146,7 +146,7 @@ class Desk:
 
     def cancel(self, job_id: str, tenant: str) -> Job:
         """End a job; what is under way stops within a chunk. One that has ended stays as it is."""
-        job = self.store.job(job_id, tenant)
+        self.store.job(job_id, tenant)
         now = time.time()
         ended = self.store.change(
             job_id, LIVE, state="cancelled", finished=now, expires=now + self.settings.jobs_keep_s
@@ -155,10 +155,7 @@ class Desk:
             return self.store.job(job_id, tenant)
         if self.fanout:
             self.fanout.cancel(job_id)
-        if job.chunks is None:  # else what was heard may still be asked for, and that needs the plan
-            places.remove_audio(ended, self.objects)
-        else:
-            places.remove_samples(ended, self.objects)
+        places.remove_audio(ended, self.objects)
         return ended
 
     def transcript(self, job: Job, *, partial: bool = False) -> Transcript:
@@ -203,13 +200,3 @@ class Desk:
         if self.fanout:
             self.fanout.forget(ids)
         return len(ids)
-
-    def clear_expired(self, now: float) -> int:
-        """Delete jobs whose time is over; return how many."""
-        over = self.store.expired(now)
-        for job in over:
-            places.remove_all(job.tenant, job.id, self.objects)
-        self.store.remove([job.id for job in over])
-        if self.fanout:
-            self.fanout.forget([job.id for job in over])
-        return len(over)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from whisper_lambda import pipeline
 from whisper_lambda.economy.receipt import receipt
-from whisper_lambda.errors import PoisonChunk
+from whisper_lambda.errors import NoSuchJob, PoisonChunk
 from whisper_lambda.job import ChunkDone, Failure, Job, PlanSheet, Voice
 from whisper_lambda.jobs import places
 from whisper_lambda.jobs.steps import Workshop
@@ -43,7 +43,11 @@ def merge(shop: Workshop, job_id: str) -> Job:
             error=_poisoned(failed, len(done)) if failed else None,
             receipt=bill.to_wire(),
         )
-        job = ended or shop.store.job(job_id)
+        try:
+            job = ended or shop.store.job(job_id)
+        except NoSuchJob:  # forgotten in between, when there was no transcript to be deleted yet
+            places.remove_all(job.tenant, job_id, shop.objects)
+            raise
     places.remove_audio(job, shop.objects)
     return job
 

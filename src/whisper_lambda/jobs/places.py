@@ -50,17 +50,14 @@ def transcript_key(job: Job) -> str:
 
 
 def remove_audio(job: Job, objects: ObjectStore) -> None:
-    """Delete all of a job but its transcript: nobody needs the audio once it is heard."""
+    """Delete all of a job that has ended but its transcript: nobody needs the audio any more.
+
+    A cancelled job keeps its plan, too: what was heard of it may still be asked for.
+    """
+    kept = {transcript_key(job), plan_key(job)} if job.state == "cancelled" else {transcript_key(job)}
     for key in list(objects.keys(prefix(job.tenant, job.id))):
-        if key != transcript_key(job):
+        if key not in kept:
             objects.delete(key)
-    objects.delete(job.source)
-
-
-def remove_samples(job: Job, objects: ObjectStore) -> None:
-    """Delete a job's audio; what was heard so far can still be written down."""
-    for key in list(objects.keys(f"{prefix(job.tenant, job.id)}chunk-")):
-        objects.delete(key)
     objects.delete(job.source)
 
 

@@ -9,22 +9,21 @@ from __future__ import annotations
 import io
 import json
 import logging
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from whisper_lambda import lanes, pipeline
+from whisper_lambda import lanes, pipeline, uploads
 from whisper_lambda.audio.identity import identity
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import (
     ClientError,
     ClientGone,
     ModelUnavailable,
+    NoSuchJob,
     ObjectMissing,
     PoisonChunk,
 )
@@ -65,20 +64,32 @@ def plan(shop: Workshop, job_id: str) -> Job:
     """
     job = shop.store.change(job_id, {"queued"}, state="running", started=time.time())
     job = job or shop.store.job(job_id)
-    while job.state == "running" and job.chunks is None:
-        attempt = shop.store.begin(job_id, PLAN)
-        if attempt is None:
-            break
-        try:
-            _planned(shop, job)
-        except ClientGone:
-            raise
-        except Exception as cause:  # noqa: BLE001 - whatever it is, the job must hear of it
-            _give_up_or_wait(shop, job, cause, attempt)
-        job = shop.store.job(job_id)
-    if job.state not in LIVE:
-        places.remove_audio(job, shop.objects)
+    try:
+        while job.state == "running" and job.chunks is None:
+            attempt = shop.store.begin(job_id, PLAN)
+            if attempt is None:
+                break
+            try:
+                _planned(shop, job)
+            except ClientGone:
+                raise
+            except Exception as cause:  # noqa: BLE001 - whatever it is, the job must hear of it
+                _give_up_or_wait(shop, job, cause, attempt)
+            job = shop.store.job(job_id)
+    finally:
+        _leave_nothing(shop, job)
     return job
+
+
+def _leave_nothing(shop: Workshop, job: Job) -> None:
+    """Delete what was cut for a job that was cancelled, forgotten or failed meanwhile."""
+    try:
+        now = shop.store.job(job.id)
+    except NoSuchJob:
+        places.remove_all(job.tenant, job.id, shop.objects)
+    else:
+        if now.state not in LIVE:
+            places.remove_audio(now, shop.objects)
 
 
 class _Shelf:
@@ -122,7 +133,7 @@ def _planned(shop: Workshop, job: Job) -> None:
 def _plans(shop: Workshop, job: Job, engine: Engine, shelf: _Shelf) -> list[Plan]:
     """One plan; or one a channel, all in the language of the first. Their chunks are on the shelf."""
     options = job.order.options
-    with _recording(shop, job) as file:
+    with uploads.opened(shop.objects, job.source, shop.settings.scratch) as file:
         if not job.order.by_channel:
             recall = shop.recall(job.tenant)
             return [
@@ -154,19 +165,6 @@ def _plans(shop: Workshop, job: Job, engine: Engine, shelf: _Shelf) -> list[Plan
     for chunk_, channel in sorted(found, key=lambda pair: (pair[0].start, pair[1])):
         shelf.put(chunk_, channel)
     return plans
-
-
-@contextmanager
-def _recording(shop: Workshop, job: Job) -> Iterator[io.FileIO]:
-    """Open the recording as a file of this machine."""
-    with shop.objects.open(job.source) as stream:
-        if isinstance(stream, io.FileIO):
-            yield stream
-            return
-        with tempfile.TemporaryFile(dir=shop.settings.scratch, buffering=0) as file:
-            shutil.copyfileobj(stream, file)
-            assert isinstance(file, io.FileIO)
-            yield file
 
 
 def _voice(plan: Plan) -> Voice:
