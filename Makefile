@@ -61,6 +61,10 @@ test-model: $(READY_TO_TEST)  ## only the tests with real weights on real audio
 test-aws: $(READY_TO_TEST) $(AWS_READY)  ## the tests against AWS emulators and validators
 	@$(BIN)/python -m pytest -m aws
 
+.PHONY: properties
+properties: $(READY_TO_TEST)  ## the properties on examples nobody has tried yet (make test: the same in every run)
+	@PROPERTIES=1 $(BIN)/python -m pytest -m "hypothesis and not aws"
+
 deadlines: $(READY_TO_TEST)  ## 1,000 random times to answer in on Lambda (make test: 60)
 	@BUDGETS=1000 $(BIN)/python -m pytest -s -k "random_budgets" tests/aws
 

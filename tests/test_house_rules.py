@@ -4,6 +4,7 @@ import ast
 import hashlib
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import whisper_lambda
 from whisper_lambda import errors
@@ -191,6 +193,51 @@ def test_no_loose_ends_are_committed() -> None:
     sources = [p for p in tracked() if p.suffix == ".py" and p != Path(__file__)]
 
     assert [str(p.relative_to(ROOT)) for p in sources if loose.search(p.read_text(encoding="utf-8"))] == []
+
+
+SEEDED = {"default_rng", "Random", "RandomState", "SeedSequence", "PCG64"}  # with an argument
+SHARED = {"random", "np.random", "numpy.random"}  # whose functions draw from a state nobody set
+
+
+def luck(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines that draw numbers nobody can draw again."""
+    imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    shared = SHARED if "random" in imported else SHARED - {"random"}  # else it is somebody's own name
+    for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
+        *module, name = ast.unparse(call.func).rsplit(".", 1)
+        if (name in SEEDED and not call.args and not call.keywords) or (
+            module and module[0] in shared and name not in SEEDED
+        ):
+            yield call.lineno
+
+
+def haste(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines that fail where the machine takes as long as a second, or so."""
+    for node in (n for n in ast.walk(tree) if isinstance(n, ast.Assert)):
+        for compared in (n for n in ast.walk(node.test) if isinstance(n, ast.Compare)):
+            sides = [compared.left, *compared.comparators]
+            pairs = zip(sides, compared.ops, sides[1:], strict=False)
+            for less, _, more in (p for p in pairs if isinstance(p[1], ast.Lt | ast.LtE)):
+                clock = re.search(r"(monotonic|perf_counter|time\.time)\(\) -|\btook\b", ast.unparse(less))
+                if clock and isinstance(more, ast.Constant) and more.value < 60:
+                    yield node.lineno
+
+
+TESTS = [p for p in sorted((ROOT / "tests").rglob("*.py")) if p != Path(__file__)]
+
+
+@pytest.mark.parametrize("fault", [luck, haste])
+def test_what_a_test_says_depends_on_neither_luck_nor_load(fault) -> None:
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in TESTS}
+
+    assert [f"{p.relative_to(ROOT)}:{n}" for p, tree in trees.items() for n in fault(tree)] == []
+
+
+def test_properties_are_tried_on_the_same_examples_in_every_run() -> None:
+    if "PROPERTIES" in os.environ:
+        pytest.skip("new examples were asked for")
+    assert settings.default.derandomize
+    assert settings.default.deadline is None
 
 
 def test_the_fixtures_are_small_and_as_described() -> None:

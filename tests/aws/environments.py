@@ -68,5 +68,5 @@ def running(
         yield thread
     finally:
         api.stop()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive(), "the loop did not end"

@@ -40,8 +40,18 @@ async def look(scope, query: Query, body: bytes) -> object:
 
 
 async def sleep(_, query: Query, __: bytes) -> object:
+    if "mark" in query:
+        Path(query["mark"]).write_text("begun")
     await asyncio.sleep(float(query["s"]))
     return {"pid": os.getpid()}
+
+
+async def tire(_, query: Query, __: bytes) -> object:
+    """Wait until the clock has ticked so often."""
+    until = TICKS + int(query["ticks"])
+    while until > TICKS:
+        await asyncio.sleep(0.01)
+    return {"ticks": TICKS}
 
 
 async def block(_, query: Query, __: bytes) -> object:

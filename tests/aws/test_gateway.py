@@ -66,7 +66,7 @@ def local(*, concurrency: int = 1, buffered: bool = False, **function) -> Iterat
         yield Local(f"http://127.0.0.1:{listener.getsockname()[1]}", said, pool)
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive(), "the gateway did not stop"
 
 
@@ -106,12 +106,11 @@ def test_nothing_runs_between_two_events(here: Local) -> None:
 
 
 def test_without_the_freeze_the_thread_would_have_gone_on(here: Local) -> None:
-    """The control of the test above: a second within an event is a hundred ticks."""
+    """The control of the test above: within an event the thread does go on."""
     first = here.look()
-    here.get("/sleep?s=1.0")
-    second = here.look()
+    second = here.get("/tire?ticks=100").json()
 
-    assert second["ticks"] - first["ticks"] > 50
+    assert second["ticks"] - first["ticks"] >= 100
 
 
 @pytest.mark.parametrize("url", ["here", "whole"])
@@ -159,11 +158,11 @@ def test_a_client_that_leaves_is_noticed_in_the_function(here: Local, tmp_path: 
 
 
 def test_what_takes_too_long_is_answered_for_and_what_cannot_be_is_ended() -> None:
-    with local(timeout_s=6.0) as here:
+    with local(timeout_s=10.0) as here:
         before = here.look()
-        late = here.get("/sleep?s=30")
+        late = here.get("/sleep?s=120")
         after = here.look()
-        hung = here.get("/block?s=30")
+        hung = here.get("/block?s=120")
         anew = here.look()
         pids = list(tree(anew["pid"]))
     time.sleep(0.3)
@@ -171,7 +170,7 @@ def test_what_takes_too_long_is_answered_for_and_what_cannot_be_is_ended() -> No
     assert (late.status_code, late.json()["error"]["code"]) == (504, "out_of_time")
     assert before["pid"] == after["pid"], "the runtime answered in time, and nothing was ended"
     assert hung.status_code == 502
-    assert any("Task timed out after 6.00 seconds" in line for line in here.said)
+    assert any("Task timed out after 10.00 seconds" in line for line in here.said)
     assert after["pid"] != anew["pid"]
     assert [p for p in pids if Path(f"/proc/{p}/stat").exists()] == [], "something was left running"
 
@@ -191,11 +190,12 @@ def test_a_process_that_leaves_is_a_bad_gateway_and_is_replaced(here: Local) -> 
     assert before["pid"] != after["pid"]
 
 
-def test_environments_are_as_many_as_allowed_and_no_more(here: Local) -> None:
+def test_environments_are_as_many_as_allowed_and_no_more(here: Local, tmp_path: Path) -> None:
+    marks = [tmp_path / "a", tmp_path / "b"]
     with ThreadPoolExecutor(3) as clients:
         both = list(clients.map(lambda _: here.get("/sleep?s=2.5"), range(2)))
-        busy = [clients.submit(here.get, "/sleep?s=2.5") for _ in range(2)]
-        time.sleep(0.7)
+        busy = [clients.submit(here.get, f"/sleep?s=5&mark={mark}") for mark in marks]
+        until(lambda: all(mark.exists() for mark in marks))
         third = here.get("/look")
         again = [b.result().json()["pid"] for b in busy]
 

@@ -267,7 +267,7 @@ def test_a_client_that_leaves_is_told_to_the_application_and_the_loop_goes_on() 
         environment(Turns(endless, app(b"ok"))) as env,
         running(api, env),
     ):
-        assert left.wait(5), "nobody told the application"
+        assert left.wait(60), "nobody told the application"
         until(lambda: len(api.of("/next")) >= 3)
 
 

@@ -36,7 +36,7 @@ def cli(tmp_path: Path) -> Cli:
             capture_output=True,
             cwd=tmp_path,
             env=environment(**env),
-            timeout=60,
+            timeout=120,
             check=False,
         )
 
@@ -89,7 +89,7 @@ def on_terminal(
         while block := os.read(ours, 65536):
             shown.append((time.monotonic() - began, block))
     os.close(ours)
-    piped = process.communicate(timeout=60)[0] or b""
+    piped = process.communicate(timeout=120)[0] or b""
     return process.returncode, shown, piped
 
 

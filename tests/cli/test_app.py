@@ -33,7 +33,7 @@ def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
         text=True,
         env=environment(**env),
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -128,7 +128,7 @@ def test_it_ends_without_winding_down_the_interpreter() -> None:
         "sys.argv = ['whisper-lambda', '--version']\nmain()"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, env=environment(), timeout=15, check=False
+        [sys.executable, "-c", code], capture_output=True, env=environment(), timeout=120, check=False
     )
 
     assert (ran.returncode, ran.stdout) == (0, f"whisper-lambda {whisper_lambda.__version__}\n".encode())

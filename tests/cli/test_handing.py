@@ -35,7 +35,7 @@ def test_ctrl_c_leaves_the_job_and_says_how_it_goes_on(long: Path, cli: Cli, tmp
         while b"busy" not in process.stderr.readline():
             pass
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
         told = process.stderr.read().decode()
     [job_id] = {word.strip(":") for word in told.split() if word.startswith("job_")}
     resumed = cli("transcribe", "--job", "--vad=off", "--quiet", long, **home)

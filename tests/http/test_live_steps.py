@@ -33,7 +33,7 @@ def post(url: str, session: str, audio: bytes, *, key: str = "", **form: str) ->
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     data = {name: value for name, value in form.items() if value}
     return httpx2.post(
-        f"{url}/v1/live/{session}", files={"file": ("a", audio)}, data=data, headers=headers, timeout=60
+        f"{url}/v1/live/{session}", files={"file": ("a", audio)}, data=data, headers=headers, timeout=120
     )
 
 

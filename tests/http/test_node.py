@@ -23,7 +23,7 @@ def test_the_node_sdk_makes_every_kind_of_call(address: str, tmp_path: Path) -> 
     recording.write_bytes(wav())
 
     ran = subprocess.run(
-        ["node", script, address, recording], capture_output=True, text=True, timeout=60, check=False
+        ["node", script, address, recording], capture_output=True, text=True, timeout=120, check=False
     )
 
     assert (ran.returncode, ran.stdout.strip()) == (0, "Hola a todos."), ran.stderr

@@ -482,7 +482,7 @@ def test_a_client_that_answers_no_ping_is_gone_and_its_session_waits(server: Gua
     config.ws_ping_interval, config.ws_ping_timeout = 0.05, 0.1
     before = set(floor.talks)
     try:
-        with socket.create_connection(server.address, timeout=20) as line:
+        with socket.create_connection(server.address, timeout=120) as line:
             line.sendall(
                 b"GET /v1/realtime?intent=transcription HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
                 b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"

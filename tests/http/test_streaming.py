@@ -38,7 +38,7 @@ def test_the_first_delta_does_not_wait_for_the_last_chunk() -> None:
     """The engine blocks in its last chunk until the test has read a delta."""
     read = threading.Event()
     engine = FakeEngine(serial=True)
-    engine.began = lambda: len(engine.heard) >= 3 and read.wait(10)
+    engine.began = lambda: len(engine.heard) >= 3 and read.wait(120)
     with (
         fake_service(engine) as service,
         served(create_app(service, service.settings)) as address,

@@ -68,7 +68,7 @@ def server(tmp_path: Path, log: io.StringIO) -> Iterator[Guarded]:
 def test_a_request_is_one_line_with_what_it_was_and_cost(server: Guarded, log: io.StringIO) -> None:
     headers = {"X-API-Key": server.key("team-a"), "X-Request-ID": "trace-7"}
     answer = httpx2.post(
-        f"{server.url}/transcribe", headers=headers, files={"file": ("a.wav", wav(2.0))}, timeout=30
+        f"{server.url}/transcribe", headers=headers, files={"file": ("a.wav", wav(2.0))}, timeout=120
     )
     wait_for(lambda: requests(log))  # the line is written when the answer has left
     (line,) = requests(log)
@@ -97,7 +97,7 @@ def every_way_to_fail(url: str, key: str) -> list[int]:
     audio, junk = wav(1.0), CANARY.encode() * 2000
     named = (f"{CANARY}.wav", audio)
     good, bad = {"X-API-Key": key}, {"X-API-Key": f"wl_00000000_{CANARY}"}
-    with httpx2.Client(base_url=url, timeout=30) as http:
+    with httpx2.Client(base_url=url, timeout=120) as http:
 
         def post(path: str, headers=good, **how) -> None:
             statuses.append(http.post(path, headers=headers, **how).status_code)
@@ -183,7 +183,7 @@ def test_an_engine_that_fails_with_words_in_its_message_tells_none(tmp_path: Pat
             raise ValueError(f"cannot decode {CANARY}")
 
     with guarded(Settings(home=tmp_path, probe_every_s=3600), Failing()) as server:
-        answer = httpx2.post(f"{server.url}/transcribe", files={"file": ("a.wav", wav(1.0))}, timeout=30)
+        answer = httpx2.post(f"{server.url}/transcribe", files={"file": ("a.wav", wav(1.0))}, timeout=120)
         wait_for(lambda: requests(log))
         line = requests(log)[-1]
 
@@ -226,7 +226,7 @@ def test_words_are_told_where_the_operator_says_so() -> None:
 def test_a_server_told_to_tells_what_was_said(tmp_path: Path, log: io.StringIO) -> None:
     settings = Settings(home=tmp_path, probe_every_s=3600, log_words=True)
     with guarded(settings, FakeEngine(text=f" {CANARY}")) as server:
-        httpx2.post(f"{server.url}/transcribe", files={"file": ("name.wav", wav(1.0))}, timeout=30)
+        httpx2.post(f"{server.url}/transcribe", files={"file": ("name.wav", wav(1.0))}, timeout=120)
         wait_for(lambda: requests(log))
 
     assert requests(log)[0]["text"] == CANARY
@@ -274,7 +274,7 @@ def test_lines_are_json_unless_a_person_reads_them(form: str, is_json: bool) -> 
 
 
 def test_every_metric_is_exported_once_and_counts(server: Guarded) -> None:
-    httpx2.post(f"{server.url}/transcribe", files={"file": ("a.wav", wav(2.0))}, timeout=30)
+    httpx2.post(f"{server.url}/transcribe", files={"file": ("a.wav", wav(2.0))}, timeout=120)
     httpx2.post(f"{server.url}/transcribe", data={"language": "xx"}, files={"file": ("a.wav", wav(2.0))})
     text = httpx2.get(f"{server.url}/metrics").text
     families = {f.name.removeprefix("whisper_lambda_"): f for f in text_string_to_metric_families(text)}

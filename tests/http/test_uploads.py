@@ -52,7 +52,7 @@ def bob(place: Guarded) -> Iterator[httpx2.Client]:
 
 def client(place: Guarded, key: str | None) -> httpx2.Client:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return httpx2.Client(base_url=place.url, timeout=30, headers=headers)
+    return httpx2.Client(base_url=place.url, timeout=120, headers=headers)
 
 
 def ticket(http: httpx2.Client, body: bytes = WAV, **more) -> dict:
@@ -67,7 +67,7 @@ def code(answer: httpx2.Response) -> str:
 
 def bare(method: str, url: str, **how) -> httpx2.Response:
     """Without a key, as a browser or curl sends to a signed address."""
-    with httpx2.Client(timeout=30) as http:
+    with httpx2.Client(timeout=120) as http:
         return http.request(method, url, **how)
 
 

@@ -199,7 +199,7 @@ def test_segments_come_as_their_chunks_finish() -> None:
     """The first segment is in our hands while the second chunk waits for us."""
     go_on = threading.Event()
     chunks = iter(range(100))
-    engine = FakeEngine(serial=True, began=lambda: next(chunks) and go_on.wait(10))
+    engine = FakeEngine(serial=True, began=lambda: next(chunks) and go_on.wait(120))
     with Transcriber(service=fake_service(engine)) as transcriber:
         segments = transcriber.stream(minutes(3), vad="off")
         first = next(segments)
@@ -269,7 +269,7 @@ assert os.waitpid(pid, 0)[1] == 0
 assert first._service.decoders.missing_limits() is not None  # the child left the parent's decoder alone
 """
     env = os.environ | {"WHISPER_LAMBDA_HOME": str(tmp_path)}
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, check=True, timeout=120)
 
 
 def test_a_wav_made_here_is_heard(transcriber: Transcriber, tmp_path: Path) -> None:

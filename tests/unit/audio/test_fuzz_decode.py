@@ -131,7 +131,7 @@ def test_fuzz_mutants_are_decoded_or_refused():
 
     assert outcome.untyped == []
     assert sum(outcome.answers.values()) == count
-    assert outcome.slowest_s < 5.0
+    assert outcome.slowest_s < 5 * LIMITS.timeout_s, "a decoder was waited for beyond its time"
     assert outcome.answers["decoded"] > count / 20, "the mutants are too broken to test anything"
     assert outcome.answers["BadAudio"] > count / 20, "the mutants are too whole to test anything"
 
