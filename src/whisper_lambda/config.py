@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -11,11 +12,16 @@ from typing import Any, Self, get_type_hints
 PREFIX = "WHISPER_LAMBDA_"
 
 
+class WrongSetting(ValueError):
+    """A setting has a name nobody knows, or a value nothing can be done with."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the operator decides at start. Each field is WHISPER_LAMBDA_<NAME> in the environment.
 
-    docs/settings.md is generated from `metadata["help"]`.
+    docs/settings.md is generated from `metadata["help"]`. A number is from 0 on, or from
+    `metadata["least"]`, to `metadata["most"]`; a value out of these bounds raises WrongSetting.
     """
 
     home: Path = field(
@@ -51,9 +57,14 @@ class Settings:
     )
     threads: int = field(
         default=0,
-        metadata={"help": "cores to use; 0 = what the machine, its cgroup or Lambda's memory allows"},
+        metadata={
+            "help": "cores to use; 0 = what the machine, its cgroup or Lambda's memory allows",
+            "most": 1024,
+        },
     )
-    batch_size: int = field(default=8, metadata={"help": "most chunks decoded together on one core"})
+    batch_size: int = field(
+        default=8, metadata={"help": "most chunks decoded together on one core", "least": 1, "most": 1024}
+    )
     onnx_encoder: bool = field(
         default=True,
         metadata={
@@ -202,9 +213,14 @@ class Settings:
     )
     jobs_lease_s: float = field(
         default=30.0,
-        metadata={"help": "a worker silent for so long is taken for dead, its work done by others"},
+        metadata={
+            "least": 0.001,
+            "help": "a worker silent for so long is taken for dead, its work done by others",
+        },
     )
-    jobs_poll_s: float = field(default=0.2, metadata={"help": "how often a worker looks for work"})
+    jobs_poll_s: float = field(
+        default=0.2, metadata={"least": 0.001, "help": "how often a worker looks for work"}
+    )
     webhooks_private: bool = field(
         default=False,
         metadata={"help": "may webhooks go to http and to private addresses, e.g. a program on this machine"},
@@ -237,6 +253,17 @@ class Settings:
         default=False, metadata={"help": "may logs hold transcripts and the messages of unexpected errors"}
     )
 
+    def __post_init__(self) -> None:
+        """Refuse numbers nothing can be done with: a batch of none would be waited for for ever."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            least, most = f.metadata.get("least", 0), f.metadata.get("most", math.inf)
+            if not (least <= value <= most and math.isfinite(value)):
+                bounds = f"from {least:g} on" if most == math.inf else f"from {least:g} to {most:g}"
+                raise WrongSetting(f"{PREFIX}{f.name.upper()} is a number {bounds}, not {value:g}")
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
         """Read the settings, failing loudly on a name we do not know.
@@ -245,7 +272,7 @@ class Settings:
             env: the environment; None = the process's own.
 
         Raises:
-            ValueError: an unknown WHISPER_LAMBDA_ name, or a value that does not parse.
+            WrongSetting: an unknown WHISPER_LAMBDA_ name, or a value that does not parse or is out of bounds.
         """
         env = os.environ if env is None else env
         hints = get_type_hints(cls)
@@ -253,7 +280,7 @@ class Settings:
         values: dict[str, Any] = {}
         for name in sorted(n for n in env if n.startswith(PREFIX)):
             if name not in known:
-                raise ValueError(f"{name} is not a setting; known: {', '.join(sorted(known))}")
+                raise WrongSetting(f"{name} is not a setting; known: {', '.join(sorted(known))}")
             values[known[name]] = _parse(name, env[name], hints[known[name]])
         if "lambda_memory_mb" not in values:
             values["lambda_memory_mb"] = int(env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
@@ -312,6 +339,8 @@ def _parse(name: str, text: str, kind: object) -> Any:  # noqa: ANN401 - one par
             return text or None
         if kind == tuple[str, ...]:
             return tuple(part.strip() for part in text.split(",") if part.strip())
-        return Path(text).expanduser() if text else None
+        if text or kind is not Path:
+            return Path(text).expanduser() if text else None
     except (KeyError, ValueError) as cause:
-        raise ValueError(f"{name}={text!r} is not a valid value") from cause
+        raise WrongSetting(f"{name}={text!r} is not a valid value") from cause
+    raise WrongSetting(f"{name} is empty; it names a folder, or is unset")

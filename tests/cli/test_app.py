@@ -143,5 +143,41 @@ def test_a_full_disk_behind_stdout_is_an_error() -> None:
     assert ran.returncode == 1
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_streams_that_were_closed_before_it_began_break_nothing(closed: str) -> None:
+    said = f"whisper-lambda {whisper_lambda.__version__}\n"
+    ran = subprocess.run(
+        ["sh", "-c", f"{COMMAND} --version {closed}"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=120,
+        check=False,
+    )
+
+    assert (ran.returncode, ran.stdout) == ((1, "") if ">&-" in closed.split() else (0, said))
+    assert "Traceback" not in ran.stderr
+    assert "NoneType" not in ran.stderr
+
+
+def test_a_wrong_setting_is_a_line_and_stops_every_command(tmp_path: Path) -> None:
+    for command in (
+        "cost",
+        "serve",
+        "worker",
+        "jobs list",
+        "keys list",
+        "cache stats",
+        "models list",
+        "live -",
+    ):
+        ran = run(*command.split(), WHISPER_LAMBDA_BATCH_SIZE="0", WHISPER_LAMBDA_HOME=str(tmp_path))
+
+        assert (ran.returncode, ran.stdout) == (2, ""), command
+        assert ran.stderr == (
+            "error: WHISPER_LAMBDA_BATCH_SIZE is a number from 1 to 1024, not 0 (bad_option)\n"
+        )
+
+
 def test_every_module_of_a_command_is_here() -> None:
     assert [row.module for row in COMMANDS.values() if not find_spec(row.module)] == []

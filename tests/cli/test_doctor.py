@@ -72,7 +72,7 @@ def test_changed_settings_are_named(tmp_path: Path) -> None:
 
 
 def test_more_threads_than_cores_are_advised_against(tmp_path: Path) -> None:
-    cores = by_name(Settings(home=tmp_path, hub=False, packages=False, threads=10_000))["cores"]
+    cores = by_name(Settings(home=tmp_path, hub=False, packages=False, threads=1024))["cores"]
 
     assert cores.state == "warn"
     assert "WHISPER_LAMBDA_THREADS=0" in cores.todo

@@ -36,6 +36,14 @@ def test_a_loop_of_links_is_not_followed() -> None:
     assert names("d") == ["d/a.mp3"]
 
 
+def test_links_in_a_ring_are_left_to_the_opening_of_the_file() -> None:
+    Path("ring.mp3").symlink_to("ring.mp3")
+
+    [ring] = recordings(["ring.mp3"])
+    with pytest.raises(OSError, match="symbolic links"):
+        read_input(ring, max_bytes=10)
+
+
 def test_a_pattern_the_shell_left_is_expanded() -> None:
     touch("b.mp3", "a.mp3", "x/y/c.mp3")
 

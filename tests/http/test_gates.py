@@ -23,7 +23,7 @@ from whisper_lambda.http.admission import VISIT
 from whisper_lambda.http.app import create_app
 from whisper_lambda.http.door import KeyGate
 from whisper_lambda.http.gates import Gates
-from whisper_lambda.http.keys import KeyFile
+from whisper_lambda.http.keys import KeyFile, new_key
 from whisper_lambda.http.limits import Usage
 from whisper_lambda.live.seals import Seal
 
@@ -83,7 +83,8 @@ def test_no_route_opens_without_a_live_key_that_covers_it(keyed: Guarded, http: 
     good = keyed.key()
     revoked = keyed.key()
     keyed.door.revoke(revoked.split("_")[1], time.time())
-    expired = keyed.key(expires=time.time() - 1)
+    expired, key = new_key("hernan", time.time() - 10, expires=time.time() - 5)
+    keyed.door.add(key)
     narrow, other = keyed.key(scopes=("jobs",)), keyed.key(scopes=("transcribe",))
     denied = {
         "": ("missing_api_key", 401),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -398,6 +399,12 @@ def test_a_secret_is_asked_for_properly(keyed: Guarded, body: dict) -> None:
 
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "bad_option"
+
+
+def test_a_refused_socket_is_no_error_of_ours(server: Guarded, caplog: pytest.LogCaptureFixture) -> None:
+    assert refusal_of(server.url, "intent=conversation")[0] == 400
+
+    assert [r.getMessage() for r in caplog.records if r.levelno > logging.INFO] == []
 
 
 def test_more_than_can_be_kept_up_with_is_refused(tmp_path: Path) -> None:

@@ -72,6 +72,26 @@ def test_fields_are_refused_by_name_before_anything_is_decoded(
     assert engine.heard == []
 
 
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        (
+            TRANSCRIPTIONS,
+            ["model", "language", "response_format", "temperature", "stream", "vad", "include[]"],
+        ),
+        ("/transcribe", ["model_type", "language", "format", "user_id"]),
+    ],
+)
+def test_a_field_left_empty_counts_as_left_out(
+    http: httpx2.Client, engine: FakeEngine, path: str, names: list[str]
+) -> None:
+    """As forms of web pages, and settings of clients nobody filled in, send them."""
+    answer = http.post(path, data=dict.fromkeys(names, ""), files={"file": wav()})
+
+    assert answer.status_code == 200, answer.text
+    assert engine.heard[-1][1].language == "es"  # as detected
+
+
 def test_a_wrong_field_is_refused_before_the_recording_is_sent(address: str) -> None:
     """The client announces 100 MB and sends the fields only: the answer does not wait for the rest."""
     url = urlsplit(address)

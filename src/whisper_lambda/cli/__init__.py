@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from whisper_lambda.cli.terminal import Terminated, say, utf8_streams
+from whisper_lambda.cli.terminal import Terminated, open_streams, say, utf8_streams
 
 if TYPE_CHECKING:
     from whisper_lambda.bootstrap import Service
@@ -29,6 +29,7 @@ def main(*, build: Callable[[Settings], Service] | None = None) -> NoReturn:
     winds down, and after Ctrl-C nobody should wait for a decode that cannot be interrupted.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    open_streams()
     code = run(sys.argv[1:], build=build)
     for out in (sys.stdout, sys.stderr):
         try:
@@ -66,6 +67,7 @@ def run(args: Sequence[str], *, build: Callable[[Settings], Service] | None = No
 
 def _invoked(args: list[str], build: Callable[[Settings], Service] | None) -> int:
     """Run the command; complaints leave as one or two plain lines."""
+    from whisper_lambda.config import WrongSetting
     from whisper_lambda.errors import (
         BadOption,
         UnknownFormat,
@@ -83,6 +85,9 @@ def _invoked(args: list[str], build: Callable[[Settings], Service] | None) -> in
             if values is not None:
                 return transcribe(**values, build=build)
         return _through_typer(args, build)
+    except WrongSetting as wrong:
+        say(f"error: {wrong} ({BadOption.code})")
+        return 2
     except WhisperLambdaError as failure:
         if "--debug" in args:
             traceback.print_exc()
@@ -107,7 +112,7 @@ def _through_typer(args: list[str], build: Callable[[Settings], Service] | None)
     except Abort:
         return 130
     except TyperException as misuse:
-        say(f"error: {misuse.format_message()}")
+        say(f"error: {misuse.format_message().replace('Value error, ', '')}")
         context = getattr(misuse, "ctx", None)
         say(f"see: {context.command_path if context else 'whisper-lambda'} --help")
         return misuse.exit_code

@@ -83,10 +83,11 @@ def recordings(arguments: Iterable[str]) -> list[Recording]:
         BadOption: standard input is named twice, or is a terminal; a folder without media files.
     """
     found: list[Recording] = []
-    seen: set[Path | None] = set()
+    seen: set[str | None] = set()
     for argument in arguments:
         for recording in _expanded(argument):
-            identity = recording.path.resolve() if recording.path else None
+            # Not Path.resolve, which raises on links in a ring: to open the file will say so.
+            identity = os.path.realpath(recording.path) if recording.path else None
             if identity is None and identity in seen:
                 raise BadOption("standard input (-) can be read once only")
             if identity not in seen:

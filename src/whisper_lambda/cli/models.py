@@ -45,7 +45,7 @@ def list_(
 ) -> None:
     """Show all tiers, and where each would come from now."""
     with _complaints():
-        settings = _settings()
+        settings = Settings.from_env()
         store = Store(settings)
         default = catalogue.find(settings.model)
         rows = [_row(store, tier, is_default=tier is default) for tier in catalogue.TIERS]
@@ -62,7 +62,7 @@ def pull(
 ) -> None:
     """Fetch, verify and convert tiers, so that nothing is left to do at first use."""
     with _complaints():
-        store = Store(_settings())
+        store = Store(Settings.from_env())
         store.forget()  # whoever types this wants another try now
         for tier in [catalogue.tier(name) for name in tiers]:
             with shown_progress() as progress:
@@ -78,7 +78,7 @@ def verify_(
     """Read every byte of installed models and compare it with what was installed."""
     wrong = False
     with _complaints():
-        store = Store(_settings())
+        store = Store(Settings.from_env())
         for name in [catalogue.tier(n).name for n in tiers or ()] or store.installed():
             try:
                 installed = _here(store, name)
@@ -96,7 +96,7 @@ def rm(tiers: Tiers) -> None:
     """Remove models from the store; folders of your own and packages are left alone."""
     absent = []
     with _complaints():
-        store = Store(_settings())
+        store = Store(Settings.from_env())
         for name in tiers:
             stored = name if name in store.installed() else catalogue.tier(name).name
             if store.remove(stored):
@@ -113,7 +113,7 @@ def rm(tiers: Tiers) -> None:
 def path(tier: Annotated[str, typer.Argument(help="one tier")]) -> None:
     """Print the folder a tier lies in; nothing is fetched."""
     with _complaints():
-        typer.echo(_here(Store(_settings()), catalogue.tier(tier).name).path)
+        typer.echo(_here(Store(Settings.from_env()), catalogue.tier(tier).name).path)
 
 
 @contextmanager
@@ -145,14 +145,6 @@ def _complaints() -> Iterator[None]:
     except KeyboardInterrupt as cause:
         typer.echo("interrupted; what was downloaded is kept for the next try", err=True)
         raise typer.Exit(130) from cause
-
-
-def _settings() -> Settings:
-    try:
-        return Settings.from_env()
-    except ValueError as cause:
-        typer.echo(f"error: {cause}", err=True)
-        raise typer.Exit(2) from cause
 
 
 def _here(store: Store, name: str) -> Installed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 
@@ -36,6 +37,23 @@ def say(line: str) -> None:
         sys.stderr.flush()
     except OSError:
         return
+
+
+def open_streams() -> None:
+    """Put something in the place of standard streams that were closed before we began (`>&-`).
+
+    Else the next file opened, a socket or a database, would be descriptor 1, and Python's stream is
+    None. Nothing can be read there and messages go nowhere; writing a transcript there is an error.
+    """
+    for number, (name, flags) in enumerate(
+        {"stdin": os.O_RDONLY, "stdout": os.O_RDONLY, "stderr": os.O_WRONLY}.items()
+    ):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest free descriptor, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", closefd=False))
 
 
 def utf8_streams() -> None:

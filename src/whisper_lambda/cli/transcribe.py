@@ -21,7 +21,7 @@ from whisper_lambda.cli.progress import LINE_EVERY_VERBOSE_S, BarDisplay, LineDi
 from whisper_lambda.cli.recordings import Run, transcribe_all
 from whisper_lambda.cli.whisper_flags import ours
 from whisper_lambda.client.wanted import Compress
-from whisper_lambda.config import Settings
+from whisper_lambda.config import Settings, WrongSetting
 from whisper_lambda.economy.bounds import Bounds
 from whisper_lambda.errors import BadOption
 from whisper_lambda.transcript.formats import FORMATS, Layout, Renderer, needs, renderer
@@ -293,19 +293,19 @@ def _times(renderers: Iterable[Renderer], *, word_timestamps: bool) -> Times:
 def _settings(
     model_dir: Path | None, local_files_only: bool, threads: int | None, batch_size: int | None
 ) -> Settings:
-    try:
-        settings = Settings.from_env()
-    except ValueError as cause:
-        raise BadOption(str(cause)) from cause
     if model_dir and not model_dir.is_dir():
         raise BadOption(f"--model-dir {model_dir}: there is no such folder")
-    return replace(
-        settings,
-        model_dir=model_dir or settings.model_dir,
-        hub=settings.hub and not local_files_only,
-        threads=settings.threads if threads is None else threads,
-        batch_size=batch_size or settings.batch_size,
-    )
+    try:
+        settings = Settings.from_env()
+        return replace(
+            settings,
+            model_dir=model_dir or settings.model_dir,
+            hub=settings.hub and not local_files_only,
+            threads=settings.threads if threads is None else threads,
+            batch_size=batch_size or settings.batch_size,
+        )
+    except WrongSetting as cause:
+        raise BadOption(str(cause)) from cause
 
 
 def _builder(display: BarDisplay | LineDisplay) -> Callable[[Settings], Service]:

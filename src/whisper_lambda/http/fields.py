@@ -28,6 +28,7 @@ class Kind:
 
     read: Callable[[str], Any]  # raises ClientError, its message without the field's name
     schema: Mapping[str, Any]
+    blank: bool = False  # an empty text is a value; else a form that sends one has left the field out
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class Values:
         field = self.expected(wire_name)
         if len(text) > LONGEST_VALUE:
             raise blamed(BadOption(f"{field.name} is longer than {LONGEST_VALUE} characters"), field.name)
+        if not text and not field.kind.blank:
+            return
         try:
             value = field.kind.read(text)
         except ClientError as refused:
@@ -120,7 +123,7 @@ def text(longest: int = LONGEST_VALUE) -> Kind:
             raise BadOption(f"at most {longest} characters are read, {len(given)} were sent")
         return given
 
-    return Kind(read, {"type": "string", "maxLength": longest})
+    return Kind(read, {"type": "string", "maxLength": longest}, blank=True)
 
 
 def boolean() -> Kind:

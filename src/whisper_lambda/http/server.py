@@ -9,18 +9,22 @@ import secrets
 import socket
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import BodyTooSlow, BrokenRequest, WhisperLambdaError
 from whisper_lambda.http.envelope import to_wire
 from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.tracing import QueryAside
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent
 
 HEAD_S = 8.0  # a request's first line and headers come within this, or the connection is closed
 LINGER_S = 2.0  # what a client still sends after its answer is thrown away for so long
@@ -109,6 +113,16 @@ class Connection(H11Protocol):
         self.transport.close()
 
 
+class Socket(WebSocketsSansIOProtocol):
+    """uvicorn's socket, which logs an error for each one the application refuses with an answer."""
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send one event; the last of a refusal ends the handshake, as a plain close does."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
+
+
 def prompt(transport: asyncio.BaseTransport) -> None:
     """Have an answer's body sent with its head, not 40 ms later, when the client has acknowledged that.
 
@@ -162,7 +176,7 @@ def server(
     config = uvicorn.Config(
         QueryAside(app) if settings.opentelemetry else app,
         http=connection,
-        ws="websockets-sansio",
+        ws=Socket,
         ws_max_size=MOST_MESSAGE_BYTES,
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,

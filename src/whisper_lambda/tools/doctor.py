@@ -26,7 +26,7 @@ import numpy as np
 from whisper_lambda import machine
 from whisper_lambda.audio.decode import Limits, decode
 from whisper_lambda.audio.sandbox import DecoderPool
-from whisper_lambda.config import PREFIX, Settings
+from whisper_lambda.config import PREFIX, Settings, WrongSetting
 from whisper_lambda.errors import ModelUnavailable, WhisperLambdaError
 from whisper_lambda.models import catalogue, sources
 from whisper_lambda.models.store import Store, verify
@@ -75,7 +75,7 @@ def examine(settings: Settings | None = None) -> Iterator[Finding]:
     if settings is None:
         try:
             settings = Settings.from_env()
-        except ValueError as wrong:
+        except WrongSetting as wrong:
             yield Finding(
                 "settings", "fail", str(wrong), "correct or unset the variable; defaults are examined"
             )

@@ -59,7 +59,9 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         return tuple(_entry(json.loads(line), path) for line in lines if line.strip())
-    except (OSError, ValueError, KeyError, TypeError) as cause:
+    except OSError as cause:
+        raise BadOption(f"{path}: {cause.strerror}") from cause
+    except (ValueError, KeyError, TypeError) as cause:
         raise BadOption(f"{path} is not a manifest: {cause!r}") from cause
 
 

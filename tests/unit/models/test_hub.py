@@ -302,8 +302,8 @@ def test_a_beginning_that_fits_no_revision_or_several_is_refused(settings, publi
 def test_a_body_that_crawls_is_given_up(settings, stub, tier):
     stub.fault = drips("/model.bin", 600)
 
-    with pytest.raises(ModelUnavailable, match="too slowly"):
-        fetched(replace(settings, hub_timeout_s=SOON_S), tier)
+    with pytest.raises(ModelUnavailable, match="too slowly"):  # five time-outs; one is the list's
+        fetched(replace(settings, hub_timeout_s=5 * SOON_S), tier)
 
 
 def test_a_list_that_crawls_is_given_up_within_the_time_out(settings, stub, tier):
