@@ -156,18 +156,21 @@ def _long(part: Row) -> list[Figure]:
     return found
 
 
-def lateness(rows: Iterable[Row], onsets: Mapping[str, Mapping[str, float]] | None = None) -> list[float]:
-    """Return, for every utterance whose first word was heard, how late we put it, in seconds.
+def lateness(
+    rows: Iterable[Row], onsets: Mapping[str, Mapping[str, float]] | None = None, *, side: str = WORD_TIMES
+) -> list[float]:
+    """Return, for every utterance whose first word was heard, how late a side put it, in seconds.
 
     Args:
         rows: of a part that asked for word times.
         onsets: recording -> utterance's start -> seconds until its voice can be heard; when given,
             lateness counts from there.
+        side: whose answers.
     """
     return [
         late - (onsets[row["audio"]][str(start)] if onsets else 0.0)
         for row in rows
-        if row["round"] == 0 and row["side"] == WORD_TIMES
+        if row["round"] == 0 and row["side"] == side
         for start, late, _ in row.get("late_s", ())
     ]
 

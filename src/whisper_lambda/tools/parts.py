@@ -28,6 +28,7 @@ from whisper_lambda.tools.setup import (
     OPENAI,
     OPENAI_CLIPS_S,
     OURS,
+    THEIR_WORD_TIMES,
     WORD_TIMES,
     Setup,
     batched,
@@ -109,6 +110,7 @@ def long(setup: Setup, results: Results) -> Row:
             Contender(f"{FASTER} vad_filter", one, with_options(vad_filter=True)),
             Contender(f"{FASTER} batched", many, batched),
             Contender(WORD_TIMES, us, with_options(times="word")),
+            Contender(THEIR_WORD_TIMES, one, with_options(word_timestamps=True)),
         ]
         rows = _rows(setup, contenders, recordings, rounds=setup.rounds, warm=setup.short[:1])
     return {"rows": rows, "onsets": {e.audio: _onsets(e) for e in recordings if e.utterances}}

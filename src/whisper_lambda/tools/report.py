@@ -23,7 +23,7 @@ from whisper_lambda.tools.figures import (
     total,
 )
 from whisper_lambda.tools.scoring import NORMALISER
-from whisper_lambda.tools.setup import FASTER, OPENAI, OURS, WORD_TIMES
+from whisper_lambda.tools.setup import FASTER, OPENAI, OURS, THEIR_WORD_TIMES, WORD_TIMES
 from whisper_lambda.tools.wordtimes import NEAR_S
 
 Results = Mapping[str, Any]
@@ -174,6 +174,9 @@ def _word_times(part: Row) -> Iterator[str]:
         "utterances, since they were cut with the silence before them; counted from where the voice can be "
         f"heard, {_near(lateness(rows, onsets)):.1f} % lie within {NEAR_S} s."
     )
+    if theirs := lateness(rows, side=THEIR_WORD_TIMES):
+        heard = _near(lateness(rows, onsets, side=THEIR_WORD_TIMES))
+        yield f"{FASTER}, asked for word times: {_near(theirs):.1f} % and {heard:.1f} %."
 
 
 def _near(late: Sequence[float]) -> float:
@@ -294,7 +297,11 @@ def points(results: Results) -> list[dict[str, Any]]:
     for part in (each for each in ("short", "long", "quality", "openai") if each in results):
         rows = results[part]["rows"]
         totals = {side: total(rows, side) for side in dict.fromkeys(row["side"] for row in rows)}
-        shown = [(side, t) for side, t in totals.items() if t.words and t.seconds and side != WORD_TIMES]
+        shown = [
+            (side, t)
+            for side, t in totals.items()
+            if t.words and t.seconds and side not in (WORD_TIMES, THEIR_WORD_TIMES)
+        ]
         for rank, (side, t) in enumerate(sorted(shown, key=lambda each: each[1].rtf)):
             who = next(name for name in _COLOURS if side.startswith(name))
             label = side.removeprefix(who).strip() or who

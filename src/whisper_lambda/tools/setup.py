@@ -23,6 +23,7 @@ OURS = "whisper-lambda"
 FASTER = "faster-whisper"
 OPENAI = "openai-whisper"
 WORD_TIMES = f"{OURS} word times"  # we, asked for the time of every word
+THEIR_WORD_TIMES = f"{FASTER} word times"
 BATCH_SIZE = 8  # of faster-whisper's BatchedInferencePipeline
 OPENAI_CLIPS_S = (5.0, 20.0)  # length of the clips given to openai-whisper, which is slow
 COLD_S = 11.0  # seconds of audio from cold process to text

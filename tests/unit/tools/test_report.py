@@ -33,6 +33,7 @@ def row(side: str, seconds: float, wrong: int, name: str = "s", **more: Any) -> 
 def results() -> dict[str, Any]:
     facts = {"at": "2026-01-02T03:04:05+00:00", "machine": {"cpu": "abacus", "cores": 2}, "quick": False}
     late = row("whisper-lambda word times", 1.0, 8, late_s=[[0.0, 0.4, True]])
+    theirs = row("faster-whisper word times", 4.0, 10, late_s=[[0.0, 0.1, True], [0.0, 0.9, True]])
     pair = [row("whisper-lambda", 1.0, 8), row("faster-whisper", 4.0, 10)]
     sets = [row("whisper-lambda", 1.0, 7, "t"), row("faster-whisper", 4.0, 3, "t")]
     others = [row(f"faster-whisper {way}", 2.0, 12) for way in ("vad_filter", "batched")]
@@ -40,7 +41,7 @@ def results() -> dict[str, Any]:
     return {
         "threads": facts | {"short": 1, "sequential": 0, "batched": 0},
         "short": facts | {"rows": pair + sets},
-        "long": facts | {"rows": [*pair, *others, late], "onsets": {"a.wav": {"0.0": 0.35}}},
+        "long": facts | {"rows": [*pair, *others, late, theirs], "onsets": {"a.wav": {"0.0": 0.35}}},
         "formats": facts | {"quick": True, "answers": {"a|b.mp3": heard}},
     }
 
@@ -56,6 +57,7 @@ def test_the_page_states_promises_machine_command_and_sets(results: dict[str, An
     assert "faster-whisper takes 4.00 times as long as whisper-lambda" in page
     assert "quick run, on a sample only**: formats" in page
     assert "counted from where the voice can be heard, 100.0 %" in page
+    assert "faster-whisper, asked for word times: 50.0 % and 50.0 %." in page
     assert "| a/b.mp3 | error: not audio | bad_audio | yes |" in page
 
 

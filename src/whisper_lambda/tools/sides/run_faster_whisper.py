@@ -24,10 +24,15 @@ def main(folder: str, threads: int) -> None:
         pipeline = batched if "batch_size" in job else model
         try:
             segments, info = pipeline.transcribe(job.pop("audio"), **job)
-            heard = [(s.start, s.end, s.text) for s in segments]
+            heard = list(segments)
         except Exception as failure:  # noqa: BLE001 - it leaks any class, and a failure is a result here
             return {"error": type(failure).__name__}
-        return {"language": info.language, "duration": info.duration, "segments": heard}
+        return {
+            "language": info.language,
+            "duration": info.duration,
+            "segments": [(s.start, s.end, s.text) for s in heard],
+            "words": [(w.start, w.end, w.word) for s in heard for w in s.words or ()],
+        }
 
     take_turns(answer)
 
