@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,16 @@ def test_a_wrong_setting_is_a_line_and_stops_every_command(tmp_path: Path) -> No
         assert ran.stderr == (
             "error: WHISPER_LAMBDA_BATCH_SIZE is a number from 1 to 1024, not 0 (bad_option)\n"
         )
+
+
+@pytest.mark.parametrize("command", ["tune", "lambda-local", "keys add", "deploy apply"])
+def test_help_is_broken_into_lines_by_the_terminal_alone(command: str) -> None:
+    shown = run(*command.split(), "--help", COLUMNS="80").stdout
+    told = [line.strip() for line in shown.partition("╭")[0].splitlines()]
+
+    for line, following in pairwise(told):
+        if line and following and not line.startswith("Usage:"):
+            assert len(line) + 1 + len(following.split()[0]) >= 79, f"broken too soon: {line!r}"
 
 
 def test_every_module_of_a_command_is_here() -> None:

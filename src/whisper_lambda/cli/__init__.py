@@ -55,6 +55,12 @@ def run(args: Sequence[str], *, build: Callable[[Settings], Service] | None = No
         return 1
     except KeyboardInterrupt:
         return 130
+    except OSError as failure:
+        if debug:
+            traceback.print_exc()
+        named = f"{failure.filename}: " if failure.filename else ""
+        say(f"error: {named}{failure.strerror or failure} (file_error)")
+        return 1
     except Terminated as stop:
         return stop.code
     except Exception as failure:  # noqa: BLE001 - the outermost edge: a user gets a sentence, not a traceback

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -86,7 +88,15 @@ class Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - typer's types are private
         """Find the command named by the first argument, and only now import it."""
         name, stub, rest = super().resolve_command(ctx, args)
-        return name, (_imported(name) if name is not None else stub), rest
+        return name, (_flowing(_imported(name)) if name is not None else stub), rest
+
+
+def _flowing(command: Any) -> Any:  # noqa: ANN401 - typer's types are private
+    """Return the command, its help broken into lines by the terminal and no more by our source."""
+    command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.help or ""))
+    for below in getattr(command, "commands", {}).values():
+        _flowing(below)
+    return command
 
 
 def _imported(name: str) -> object:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whisper_lambda.cli import lists
+
 if TYPE_CHECKING:
     from whisper_lambda.economy.prices import PriceBook
 
@@ -26,9 +28,11 @@ def cost(  # one parameter a flag
     tiers: Annotated[str, typer.Option("--tiers", metavar="NAMES", help="To compare.")] = "tiny,base,small",
     memory: Annotated[str, typer.Option("--memory", metavar="MB,MB", help="Sizes.")] = "1769,3008",
     arch: Annotated[str, typer.Option("--arch", metavar="NAMES", help="Processors.")] = "x86_64,arm64",
-    ready: Annotated[int, typer.Option("--ready", metavar="N", help="Provisioned environments.")] = 1,
-    at_once: Annotated[int, typer.Option("--at-once", metavar="N", help="Reserved concurrency.")] = 20,
-    timeout_s: Annotated[float, typer.Option("--timeout-s", metavar="S", help="Of the function.")] = 120.0,
+    ready: Annotated[int, typer.Option("--ready", metavar="N", min=0, help="Provisioned environments.")] = 1,
+    at_once: Annotated[int, typer.Option("--at-once", metavar="N", min=1, help="Reserved concurrency.")] = 20,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout-s", metavar="S", min=1, max=900, help="Of the function.")
+    ] = 120.0,
     evenly: Annotated[bool, typer.Option("--evenly", help="Requests come by night as by day.")] = False,
     page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a report.")] = None,
 ) -> None:
@@ -46,7 +50,7 @@ def cost(  # one parameter a flag
     load = workload.read_log(log) if log else workload.made_up(hours, mean_s=clip_s, office=not evenly)
     question = comparing.Question(
         tiers=comparing.names(tiers),
-        sizes_mb=[int(n) for n in comparing.names(memory)],
+        sizes_mb=lists.numbers("--memory", memory, lists.LAMBDA_MB, int),
         architectures=comparing.names(arch),
         ready=ready,
         at_once=at_once,
@@ -64,18 +68,19 @@ def scale(
         str, typer.Option("--hours", metavar="H,H", help="Hours of audio a day.")
     ] = "10,1000,100000,1000000",
     tier: Annotated[str, typer.Option("--tier", metavar="NAME", help="Which hears.")] = "base",
-    memory: Annotated[int, typer.Option("--memory", metavar="MB", help="Of the chunk function.")] = 1769,
+    memory: Annotated[
+        int, typer.Option("--memory", metavar="MB", min=128, max=10_240, help="Of the chunk function.")
+    ] = 1769,
     arch: Annotated[str, typer.Option("--arch", metavar="NAME", help="x86_64 or arm64.")] = "arm64",
 ) -> None:
     """Say what volumes from a laptop's to 10,000 Lambdas' need, cost and run into."""
     from whisper_lambda.config import Settings
     from whisper_lambda.economy.prices import checked_architecture, price_book
     from whisper_lambda.economy.speeds import speed
-    from whisper_lambda.tools.costing import comparing
     from whisper_lambda.tools.costing import scale as scaling
 
     book, arch = price_book(Settings.from_env()), checked_architecture(arch)
-    volumes = [float(each) for each in comparing.names(hours)]
+    volumes = lists.numbers("--hours", hours, (0.001, lists.MOST_HOURS), float)
     needs = [scaling.need(each, speed(tier), memory, arch, book) for each in volumes]
     typer.echo(scaling.markdown(needs, tier, memory, arch))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from whisper_lambda.cli import lists
 from whisper_lambda.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def tune(  # one parameter a flag
         heard = _Heard(
             tuple(model.split(",")),
             _qualities(quality),
-            tuple(_numbers("--threads", threads, 0, 64)),
+            tuple(lists.numbers("--threads", threads, (0, 64), int)),
             language,
             random_weights=random_weights,
         )
@@ -139,19 +140,7 @@ def tune(  # one parameter a flag
 
 
 def _sizes(text: str) -> list[int]:
-    return sorted(_numbers("--memory", text, 128, 10_240))  # Lambda's own limits
-
-
-def _numbers(flag: str, text: str, least: int, most: int) -> list[int]:
-    from whisper_lambda.errors import BadOption
-
-    try:
-        numbers = list(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError:
-        numbers = []
-    if not numbers or not least <= min(numbers) <= max(numbers) <= most:
-        raise BadOption(f"{flag} lists numbers from {least} to {most} with commas, not {text!r}")
-    return numbers
+    return sorted(lists.numbers("--memory", text, lists.LAMBDA_MB, int))
 
 
 def _qualities(text: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ SIGMA = 0.8
 # Of each hour of the day, its share: little at night, most by day. Sums to 1.
 OFFICE = tuple(w / 96 for w in (1, 1, 1, 1, 1, 1, 2, 3, 5, 7, 8, 8, 7, 7, 8, 8, 7, 5, 4, 3, 3, 2, 2, 1))
 ALL_DAY = (1 / 24,) * 24
+MOST_PLAYED = 10_000_000  # requests: each is played, for every row of the table
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,10 @@ def made_up(
     random = np.random.default_rng(seed)
     shares = np.array(OFFICE if office else ALL_DAY)
     a_day = hours_a_day * 3600 / mean_s
+    if a_day * days > MOST_PLAYED:
+        raise BadOption(
+            f"{a_day * days:.2g} requests are too many to play one by one; `cost scale` reckons with volumes"
+        )
     times = []
     for day in range(days):
         for hour, share in enumerate(shares):
@@ -73,7 +78,7 @@ def read_log(path: Path) -> Workload:
     or ISO 8601), `audio_s` and, if it likes, `engine_s` or `duration_s`.
 
     Raises:
-        BadOption: no request can be found in it.
+        BadOption: it is no text, or no request can be found in it.
         OSError: it cannot be read.
     """
     rows = sorted(filter(None, map(_request, _records(path))), key=lambda r: r[0])
@@ -91,7 +96,10 @@ def read_log(path: Path) -> Workload:
 
 
 def _records(path: Path) -> Iterator[Mapping[str, Any]]:
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as cause:
+        raise BadOption(f"{path} is no log: it holds more than text") from cause
     if path.suffix == ".csv":
         yield from csv.DictReader(text.splitlines())
         return
@@ -130,7 +138,7 @@ def _request(told: Mapping[str, Any]) -> tuple[float, float, float | None] | Non
         return None
     parts = [told.get(name) for name in ("decode_s", "engine_s")]
     took = sum(float(p) for p in parts if p) if parts[1] else told.get("duration_s")
-    return (when, audio_s, float(took) if took else None) if audio_s > 0 else None
+    return (when, audio_s, float(took) if took else None) if 0 < audio_s < math.inf > abs(when) else None
 
 
 def _when(at: object) -> float:
