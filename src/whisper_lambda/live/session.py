@@ -29,6 +29,7 @@ UNSURE_KEPT_S = 8.0  # lines of a song need their context
 IDLE_S = 4.0  # audio kept while no utterance is open: an unsure one begins so far back
 SURE_LANGUAGE = 0.6  # below this probability an utterance is in the language of the one before
 HEARD_BEYOND_S = 0.25  # a decode that saw so much after the last speech need not be repeated at the endpoint
+MUTE_S = 1.0  # of speech after the committed words in which the decoder hears nothing: they lead it astray
 LISTEN_FROM_S = 1.0  # of an utterance before its language is heard
 
 
@@ -246,6 +247,8 @@ class Session:
             return self._end(state.hypotheses[-1], state.guess)
         window = self._window()
         heard = self.engine.listen(window, replace(self.options, language=self._language()))
+        if not heard.words and self._speech_after_words_s >= MUTE_S:
+            return self._begin_anew()
         doubted = not believed(heard, unsure=state.ear.unsure or (state.ending and state.unsure))
         if state.ending:
             last = state.hypotheses[-1] if state.hypotheses and heard.loops and not state.unsure else ()
@@ -264,7 +267,8 @@ class Session:
             agreement.agreed(words, hypotheses, self.pace.depth),
             agreement.settled(words, at - self.pace.settled_s),
         )
-        count = min(count, max(0, len(words) - self.pace.held))
+        count = min(count, len(words) - self.pace.held, agreement.settled(words, at - self.pace.edge_s))
+        count = max(0, count)
         rest = (*(h[count:] for h in hypotheses), words[count:])
         self.state = replace(self.state, hypotheses=rest[-max(1, self.pace.depth - 1) :])
         events = self._commit(words[:count], heard.language)
@@ -273,6 +277,23 @@ class Session:
         events.append(Tentative(_plain(self.state.hypotheses[-1])))
         self._trim()
         return events
+
+    @property
+    def _speech_after_words_s(self) -> float:
+        """Seconds of speech the VAD hears after the committed words in the window; 0 where there are none."""
+        state = self.state
+        if not state.inside or state.ear.unsure or state.unsure:
+            return 0.0
+        return state.ear.spoke / SAMPLE_RATE - state.inside[-1].end
+
+    def _begin_anew(self) -> list[Event]:
+        """Begin the window after its committed words: told to go on from them, the decoder says nothing.
+
+        Somebody speaks there, so the step is due again at once; it cannot come here twice in a row.
+        """
+        self.state = replace(self.state, hypotheses=())
+        self._cut_at(math.ceil(self.state.inside[-1].end * SAMPLE_RATE))
+        return []
 
     def _window(self) -> Window:
         state, stop = self.state, self.state.end if self.state.ending else self._tape.stop

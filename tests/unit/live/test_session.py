@@ -11,7 +11,7 @@ from scripted import PACE_S, ScriptedEngine, said
 from whisper_lambda.live.endpoints import Rules
 from whisper_lambda.live.pace import PACES
 from whisper_lambda.live.session import Committed, Ended, Event, Session, Started, Stopped, Tentative
-from whisper_lambda.types import SAMPLE_RATE, Continuation, Options, Samples
+from whisper_lambda.types import SAMPLE_RATE, Continuation, Options, Samples, Window
 
 
 def cut(samples: Samples, sizes: list[int]) -> list[Samples]:
@@ -177,3 +177,19 @@ def test_sound_without_speech_is_listened_to_and_less_often_the_less_it_says() -
 
 
 EMPTY = Continuation((), "es")
+
+
+class Astray(ScriptedEngine):
+    """Says nothing any more once it is told to go on from word 5, as the real one does after some words."""
+
+    def listen(self, window: Window, options: Options) -> Continuation:
+        if window.prefix and window.prefix[-1] == 5:
+            return Continuation((), options.language or self.language, avg_logprob=0.0)
+        return super().listen(window, options)
+
+
+def test_words_that_lead_the_decoder_astray_cost_no_others(voice: Samples) -> None:
+    events = heard(Session(Astray(garbles=0)), cut(voice[:80_000], [1600]))
+
+    assert words(events) == [f" w{n}" for n in range(len(words(events)))]
+    assert len(words(events)) > 10
