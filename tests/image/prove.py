@@ -92,6 +92,8 @@ def daemon(folder: Path) -> Iterator[None]:
         process.terminate()
         process.wait(30)
         subprocess.run(["ip", "link", "del", "docker0"], capture_output=True, check=False)
+        # The daemon leaves its network's name mounted, and a folder with a mount in it cannot be removed.
+        subprocess.run(["umount", f"{place}/exec/netns/default"], capture_output=True, check=False)
 
 
 def stand_in(folder: Path, told: Told) -> str:
