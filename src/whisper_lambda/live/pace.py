@@ -26,9 +26,9 @@ class Pace:
 PACES: Mapping[Delay, Pace] = MappingProxyType(
     {
         "minimal": Pace(step_s=0.4, depth=2, settled_s=1.5, held=0),
-        "low": Pace(step_s=0.8, depth=2, settled_s=2.5),
-        "medium": Pace(step_s=1.1, depth=2, settled_s=3.0),
-        "high": Pace(step_s=1.5, depth=2, settled_s=5.0),
-        "xhigh": Pace(step_s=2.2, depth=3, settled_s=8.0),
+        "low": Pace(step_s=0.8, depth=2, settled_s=2.5, edge_s=0.5),
+        "medium": Pace(step_s=1.1, depth=2, settled_s=3.0, edge_s=0.5),
+        "high": Pace(step_s=1.5, depth=2, settled_s=5.0, edge_s=0.5),
+        "xhigh": Pace(step_s=2.2, depth=3, settled_s=8.0, edge_s=0.5),
     }
 )
