@@ -36,6 +36,9 @@ def bench(
         str, typer.Option(help="Python that has openai-whisper and torch", show_default="this one")
     ] = sys.executable,
     quick: Annotated[bool, typer.Option("--quick", help="a sample of everything, in three minutes")] = False,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="live: of each long recording; the parts but one: of half of that")
+    ] = 40.0,
     nth: Annotated[int, typer.Option(min=1, help="run every nth of the short clips only")] = 1,
     run: Annotated[
         str | None, typer.Option(help="name of the raw file to add to; default: today's date")
@@ -46,7 +49,7 @@ def bench(
 ) -> None:
     """Measure speed, words, memory and start against faster-whisper and openai-whisper."""
     if str(manifests[0]) == LIVE:
-        _live(manifests[1:], out, quick=quick, part=part)
+        _live(manifests[1:], out, seconds=QUICK_S if quick else seconds, quick=quick, part=part)
         return
     # The parts bring numpy, and the tables their own libraries: not for those who ask for help only.
     from whisper_lambda.tools import bench as benchmark
@@ -80,10 +83,10 @@ def bench(
 
 
 LIVE = "live"
-SECONDS, QUICK_S = 40.0, 15.0  # of each long recording
+QUICK_S = 15.0  # of each long recording
 
 
-def _live(manifests: list[Path], out: Path, *, quick: bool, part: str) -> None:
+def _live(manifests: list[Path], out: Path, *, seconds: float, quick: bool, part: str) -> None:
     """Measure live captions: lateness, words, sessions at once, and against 30 s windows."""
     from whisper_lambda.tools import live_bench
     from whisper_lambda.tools.manifest import read_manifests
@@ -94,7 +97,7 @@ def _live(manifests: list[Path], out: Path, *, quick: bool, part: str) -> None:
             raise BadOption("name a manifest after `live`, e.g. of long recordings with their utterances")
         entries = [e for e in read_manifests(manifests) if e.text and e.language]
         plan = live_bench.Plan(
-            seconds=QUICK_S if quick else SECONDS,
+            seconds=seconds,
             counts=(3,) if quick else (3, 8, 12),
             parts=live_bench.PARTS if part == "all" else tuple(part.split(",")),
         )
