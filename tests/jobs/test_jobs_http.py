@@ -16,9 +16,12 @@ from fakes import FakeEngine, fake_service
 from serving import client, served, wav
 from whisper_lambda.cli import run
 from whisper_lambda.config import Settings
+from whisper_lambda.http import jobviews
 from whisper_lambda.http.app import create_app
 from whisper_lambda.http.gates import Gates
+from whisper_lambda.job import Job, Order
 from whisper_lambda.staffing import Office
+from whisper_lambda.types import Options
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +203,30 @@ def test_what_is_no_recording_fails_with_the_reason_a_request_gets(http: httpx2.
     assert ended["status"] == "failed"
     assert ended["error"]["code"] == "bad_audio"
     assert ended["error"]["type"] == "invalid_request_error"
+
+
+def test_a_job_remembered_before_its_plan_is_written_can_be_looked_at() -> None:
+    """What was heard of the recording before is done at once, and the plan that counts it comes after."""
+    job = Job(
+        id="job_1",
+        tenant="",
+        order=Order(options=Options()),
+        source="s",
+        size_bytes=1,
+        created=10.0,
+        state="running",
+        started=11.0,
+        chunks_done=2,
+        done_s=31.0,
+    )
+
+    assert jobviews.progress(job, 12.0) == {
+        "audio_s": None,
+        "done_s": 0.0,
+        "chunks": None,
+        "chunks_done": 2,
+        "eta_s": None,
+    }
 
 
 def test_a_json_body_needs_to_say_where_the_recording_is(http: httpx2.Client) -> None:

@@ -49,7 +49,8 @@ def progress(job: Job, now: float) -> Json:
     share = job.done_s / job.speech_s if job.speech_s else float(job.chunks is not None)
     share = 1.0 if job.state == "completed" else min(1.0, share)
     eta_s = None
-    if job.state == "running" and job.started is not None and job.done_s > 0:
+    # What was heard before is done before the plan is written: how much is left is not known then.
+    if job.state == "running" and job.started is not None and share > 0:
         eta_s = round((now - job.started) * (1.0 - share) / share, 1)
     return {
         "audio_s": _rounded(job.audio_s),
