@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+from whisper_lambda.cli.counters import LIVE, LOOK_S, Here, There
 from whisper_lambda.cli.inputs import Recording, read_input
-from whisper_lambda.cli.jobs import LIVE, LOOK_S, Here, There
 from whisper_lambda.cli.outputs import file_bases
 from whisper_lambda.cli.progress import BarDisplay, LineDisplay
 from whisper_lambda.cli.remote import HOPELESS, LARGEST_PIPE_BYTES, deliver
@@ -138,14 +138,14 @@ def _handed_in(handing: Handing, recording: Recording) -> str:
 
 
 def _order(handing: Handing, stream: BinaryIO, key: str) -> dict[str, Any]:
+    from whisper_lambda.job import Order
+    from whisper_lambda.jobs.desk import Handed
+    from whisper_lambda.tenants import LOCAL
+
     stream.seek(0)
-    return handing.counter.order(
-        stream,
-        replace(handing.options, times="word"),
-        model=handing.model,
-        answer={"response_format": handing.renderers[0].name},
-        idempotency_key=key,
-    )
+    answer = {"response_format": handing.renderers[0].name}
+    order = Order(options=replace(handing.options, times="word"), model=handing.model, answer=answer)
+    return handing.counter.hand_in(stream, order, Handed(tenant=LOCAL, idempotency_key=key))
 
 
 def _followed(handing: Handing, recording: Recording, job_id: str) -> dict[str, str]:

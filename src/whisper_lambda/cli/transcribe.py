@@ -207,8 +207,8 @@ def transcribe(
     if job:
         if clip_timestamps or stream or budget_usd is not None or max_latency_s is not None:
             raise BadOption("--clip-timestamps, --stream, --budget-usd and --max-latency-s go without --job")
+        from whisper_lambda.cli.counters import counter
         from whisper_lambda.cli.handing import Handing, transcribe_by_jobs, working
-        from whisper_lambda.cli.jobs import counter
 
         jobs = counter(server, key)
         handing = Handing(
