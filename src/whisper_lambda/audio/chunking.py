@@ -9,6 +9,7 @@ A recording is planned scene by scene, as it is decoded. `plan` does the same to
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +26,9 @@ from whisper_lambda.types import SAMPLE_RATE, Chunk, Dropped, DropReason, Sample
 
 LONGEST_S = 28.0  # of a chunk of speech, less its edges; docs/log.md has the sweep
 FULL_FROM = 0.6  # share of that from which on a chunk may end
+MEET_FROM = 0.3  # and from which on it does, at the first meeting
+MEETINGS = 0.25  # share of long pauses that are one: the sound before them says which
+LONG_PAUSE = SAMPLE_RATE  # samples; longer ones are no better to cut in
 LONGEST_MUSIC_S = 24.0  # of a chunk of singing: lines need their context
 EDGE_S = 0.45  # of the pause around a chunk is left to it: with less, first and last words suffer
 SLACK_S = 0.25  # a chunk's end may lie so much further out, where the sound picks a sample
@@ -239,7 +243,8 @@ def _pieces(group: list[Span], heard: _Heard, longest: int) -> Iterator[tuple[in
     """Fill pieces from the left, ending each at the longest pause of its last part.
 
     Long pieces give the decoder context, and fill the encoder's full window. Looking back for the
-    longest pause, rather than taking the last one, makes cuts fall where they fell before an edit.
+    longest pause, rather than taking the last one, makes cuts fall where they fell before an edit; and
+    where pauses are regular, so that two ways of filling would go on side by side, they meet.
     """
     waiting = list(group)
     while waiting:
@@ -250,7 +255,9 @@ def _pieces(group: list[Span], heard: _Heard, longest: int) -> Iterator[tuple[in
             waiting[0] = Span(cut, waiting[0].stop)
             continue
         fit = sum(s.stop - start <= longest for s in waiting)
-        if fit < len(waiting):
+        if meeting := _meeting(waiting[: fit + 1], start + int(MEET_FROM * longest), heard.scene.samples):
+            fit = meeting
+        elif fit < len(waiting):
             fit = _last_pause(waiting, fit, start + int(FULL_FROM * longest))
         yield start, waiting[fit - 1].stop
         del waiting[:fit]
@@ -259,7 +266,20 @@ def _pieces(group: list[Span], heard: _Heard, longest: int) -> Iterator[tuple[in
 def _last_pause(spans: list[Span], fit: int, full: int) -> int:
     """How many of the first `fit` spans to take: up to the longest pause past `full`, the last of equals."""
     far = [i for i in range(1, fit + 1) if spans[i - 1].stop >= full] or [fit]
-    return max(far, key=lambda i: (min(spans[i].start - spans[i - 1].stop, SAMPLE_RATE), i))
+    return max(far, key=lambda i: (min(spans[i].start - spans[i - 1].stop, LONG_PAUSE), i))
+
+
+def _meeting(spans: list[Span], far: int, samples: Samples) -> int:
+    """How many of the spans end at the first meeting past `far`; 0: none does.
+
+    A meeting is a long pause picked by the half second before it, so by nothing that came earlier.
+    """
+    for count, (before, after) in enumerate(pairwise(spans), 1):
+        if before.stop >= far and after.start - before.stop >= LONG_PAUSE:
+            sound = samples[max(0, before.stop - SAMPLE_RATE // 2) : before.stop]
+            if zlib.crc32(np.ascontiguousarray(sound)) < MEETINGS * (1 << 32):
+                return count
+    return 0
 
 
 def _quietest(heard: _Heard, start: int, longest: int) -> int:

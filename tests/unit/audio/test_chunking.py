@@ -10,8 +10,9 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from samples import bundled, silence
-from whisper_lambda.audio.chunking import BRIDGE_S, Cut, _weigh, most_speech, plan
+from whisper_lambda.audio.chunking import BRIDGE_S, Cut, _Heard, _pieces, _weigh, most_speech, plan
 from whisper_lambda.audio.frames import frames
+from whisper_lambda.audio.scenes import Scene
 from whisper_lambda.audio.vad import speech_probabilities, speech_spans
 from whisper_lambda.types import MAX_CHUNK_S, SAMPLE_RATE, Chunk, Samples, Span, VadMode
 
@@ -238,6 +239,19 @@ def test_what_is_put_in_changes_only_the_chunks_around_it(length: int, at_s: int
 
     assert len(before) >= 8
     assert len(again) >= 0.6 * len(before), f"{len(again)} of {len(before)} chunks are as before"
+
+
+def test_where_pauses_are_regular_two_ways_of_filling_meet() -> None:
+    """Two fit into a chunk, so one put in would shift every pair behind it, to the recording's end."""
+    said, pause = 11 * SAMPLE_RATE, round(1.15 * SAMPLE_RATE)
+    spans = [Span(at, at + said) for at in range(0, 40 * (said + pause), said + pause)]
+    noise = np.random.default_rng(5).normal(0, 0.05, spans[-1].stop).astype(np.float32)
+    heard = _Heard(Scene(noise, 0), frames(noise[:0]), np.zeros(0, np.float32))
+    cuts = [{stop for _, stop in _pieces(spans[first:], heard, 28 * SAMPLE_RATE)} for first in range(2)]
+    behind = [{stop for stop in those if stop > spans[12].stop} for those in cuts]
+
+    assert behind[0] == behind[1]
+    assert len(behind[0]) < 20, "most chunks still hold two"
 
 
 @lru_cache(maxsize=1)
