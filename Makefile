@@ -170,6 +170,11 @@ many-workers: $(READY_TO_TEST)  ## how much sooner more workers end a job, with 
 	@for database in sqlite postgres; do PYTHONPATH=tests:tests/jobs:tests/http \
 		$(BIN)/python tests/jobs/many_workers.py $$database || exit; done
 
+.PHONY: two-workers
+RECORDING ?= ../shared/speech/open/longform/libri-open-5spk.opus
+two-workers: $(READY_TO_TEST)  ## two workers of one thread against one, with real weights on RECORDING=... (English)
+	@PYTHONPATH=tests:tests/jobs:tests/http $(BIN)/python tests/jobs/many_workers.py sqlite --real $(RECORDING)
+
 .PHONY: long-job
 long-job: $(READY_TO_TEST)  ## memory of a server that does a job of HOURS=10, and of a server and a worker, without an engine's
 	@PYTHONPATH=tests:tests/measure $(BIN)/python tests/measure/long_job.py --hours $(HOURS)

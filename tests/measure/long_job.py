@@ -34,6 +34,7 @@ def measured(recording: Path, home: Path, hours: float, port: int, *, apart: boo
         "WHISPER_LAMBDA_HOME": str(home),
         "WHISPER_LAMBDA_MAX_AUDIO_S": "1000000",
         "WHISPER_LAMBDA_MAX_AUDIO_MB": "100000",
+        "WHISPER_LAMBDA_MAX_UPLOAD_MB": "100000",
         "WHISPER_LAMBDA_DECODE_TIMEOUT_S": "100000",
         "WHISPER_LAMBDA_PROBE_EVERY_S": "0",
         "WHISPER_LAMBDA_JOBS_HERE": "no" if apart else "yes",
