@@ -277,7 +277,7 @@ def _meeting(spans: list[Span], far: int, samples: Samples) -> int:
     for count, (before, after) in enumerate(pairwise(spans), 1):
         if before.stop >= far and after.start - before.stop >= LONG_PAUSE:
             sound = samples[max(0, before.stop - SAMPLE_RATE // 2) : before.stop]
-            if zlib.crc32(np.ascontiguousarray(sound)) < MEETINGS * (1 << 32):
+            if zlib.crc32(sound.tobytes()) < MEETINGS * (1 << 32):
                 return count
     return 0
 
