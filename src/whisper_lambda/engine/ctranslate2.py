@@ -251,7 +251,7 @@ class Ctranslate2Engine:
         results = self._model.generate(
             encoded,
             [[*q.before, *start, *q.window.prefix] for q in asked],
-            beam_size=first.beam_size,
+            beam_size=windows.BEAM,
             max_length=windows.max_length(asked),
             return_no_speech_prob=True,
         )

@@ -19,7 +19,7 @@ from whisper_lambda.types import MAX_CHUNK_S, Continuation, LiveWord, Options, W
 
 MARGIN_S = 2.0  # silence after the audio; a live window is decoded again soon, so less than a chunk's
 STEP_S = 1.0  # windows come in whole seconds, so that those of several sessions share a batch
-FINAL_BEAM = 5
+BEAM = 5  # greedy loses a word more in a hundred (docs/log.md, 2026-11-29)
 BEFORE = (0, 16, 48)  # tokens of earlier words a window may be asked with: few sizes, so batches form
 TOKENS_PER_SECOND = 8.0  # of audio not settled yet; more than this and TOKENS_AT_LEAST is a loop
 TOKENS_AT_LEAST = 12
@@ -46,11 +46,6 @@ class WindowQuestion:
         return min(MAX_CHUNK_S, math.ceil(wanted / STEP_S) * STEP_S)
 
     @property
-    def beam_size(self) -> int:
-        """Greedy, but for the last decode of an utterance."""
-        return FINAL_BEAM if self.window.final else 1
-
-    @property
     def longest(self) -> int:
         """How many tokens may come after the prefix."""
         fresh_s = max(0.0, self.window.duration - self.window.settled_s)
@@ -69,7 +64,7 @@ def question(window: Window, options: Options, vocabulary: Vocabulary) -> Window
 def batch_key(asked: WindowQuestion) -> Hashable:
     """Questions of equal keys may share a batch; a window whose language is unknown is asked alone."""
     alone = id(asked) if asked.start is None else 0
-    return "live", asked.window_s, asked.beam_size, asked.start, len(asked.before), alone
+    return "live", asked.window_s, asked.start, len(asked.before), alone
 
 
 def max_length(asked: Sequence[WindowQuestion]) -> int:

@@ -19,8 +19,8 @@ class Pace:
     settled_s: float  # a word that ended so long before the window's end needs no second hypothesis
     held: int = 1  # last words of a hypothesis, likeliest to be cut short, that wait for the next step
     edge_s: float = 0.0  # nor is a word committed that ends so close to the window's end
-    kept_s: float = 1.5  # committed audio kept in the window at least
-    trim_s: float = 3.0  # and at most: then the window is cut
+    kept_s: float = 4.0  # committed audio kept in the window at least
+    trim_s: float = 7.0  # and at most: then the window is cut
 
 
 PACES: Mapping[Delay, Pace] = MappingProxyType(
