@@ -283,6 +283,14 @@ def test_metrics_are_for_this_machine_or_their_scope(keyed: Guarded, http: httpx
     assert http.get("/metrics", headers=through | {"X-API-Key": metrics}).status_code == 200
 
 
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
+def test_a_site_whose_name_was_made_to_lead_here_reads_no_metrics(
+    keyed: Guarded, unkeyed: Guarded, host: str
+) -> None:
+    assert httpx2.get(f"{keyed.url}/metrics", headers={"Host": host}).status_code == 401
+    assert httpx2.get(f"{unkeyed.url}/metrics", headers={"Host": host}).status_code == 401
+
+
 def test_metrics_stay_closed_where_no_key_is_asked_for(unkeyed: Guarded) -> None:
     assert httpx2.get(f"{unkeyed.url}/metrics", headers={"Via": "proxy"}).status_code == 401
     assert httpx2.get(f"{unkeyed.url}/v1/models", headers={"Via": "proxy"}).status_code == 200

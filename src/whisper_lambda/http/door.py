@@ -190,8 +190,13 @@ def _names_this_machine(host: str) -> bool:
 
 
 def _from_this_machine(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
-    """Tell whether the request was made here, and not passed on by a proxy that runs here."""
+    """Tell whether the request was made here, not passed on by a proxy, nor by a page of a borrowed name.
+
+    A site whose name was made to lead to this machine could read what its visitor's browser is answered.
+    """
     if {b"x-forwarded-for", b"forwarded", b"via", b"x-real-ip"}.intersection(headers):
+        return False
+    if not _names_this_machine(headers.get(b"host", b"").decode("latin-1")):
         return False
     try:
         return ipaddress.ip_address((scope.get("client") or ("",))[0]).is_loopback

@@ -105,7 +105,7 @@ class Talk:
         self._service = service
         self._took = took
         self._orders: deque[Order] = deque()
-        self._waiting_bytes = 0
+        self._heard_bytes = 0  # of those; written in the working thread only, as they are in the loop's
         self._changed = asyncio.Event()
         self._told = asyncio.Event()
         self._held = ExitStack()
@@ -120,7 +120,6 @@ class Talk:
         """Queue what the client asked for."""
         if isinstance(order, Audio):
             self.received_bytes += len(order.data)
-            self._waiting_bytes += len(order.data)
         elif isinstance(order, Update):
             self.configuration = order.configuration
         self._orders.append(order)
@@ -150,7 +149,7 @@ class Talk:
     def behind_s(self) -> float:
         """Seconds of audio that came and are not dealt with."""
         pending = self._session.pending_s if self._session else 0.0
-        return pending + self._waiting_bytes / self.configuration.raw.bytes_per_second
+        return pending + (self.received_bytes - self._heard_bytes) / self.configuration.raw.bytes_per_second
 
     async def room(self) -> None:
         """Wait until more audio may come."""
@@ -240,7 +239,7 @@ class Talk:
         return self._finish(session, last=isinstance(order, End))
 
     def _hear(self, session: Session, data: bytes) -> list[Sent]:
-        self._waiting_bytes -= len(data)
+        self._heard_bytes += len(data)
         samples = self._stream.samples(data)
         if self._conversation.commits and len(samples):
             self._conversation.begin(session.heard_s)
