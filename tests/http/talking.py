@@ -44,12 +44,12 @@ class Speaker:
                 time.sleep(packet / 32_000 / faster)
             self.send("input_audio_buffer.append", audio=base64.b64encode(data[at : at + packet]).decode())
 
-    def next(self, wait_s: float = 20.0) -> dict[str, Any]:
+    def next(self, wait_s: float = 60.0) -> dict[str, Any]:
         event = json.loads(self.line.recv(timeout=wait_s))
         self.seen.append(event)
         return event
 
-    def until(self, kind: str, wait_s: float = 20.0) -> dict[str, Any]:
+    def until(self, kind: str, wait_s: float = 60.0) -> dict[str, Any]:
         while True:
             event = self.next(wait_s)
             if event["type"] == kind:

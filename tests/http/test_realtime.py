@@ -281,6 +281,22 @@ def test_a_client_that_vanishes_comes_back_and_has_every_word(server: Guarded) -
     assert told == expected
 
 
+def test_a_client_may_be_back_before_its_old_line_is_known_to_be_gone(server: Guarded) -> None:
+    """Its network changed: the old line says nothing more, and is missed by its pings only later."""
+    with talking(server.url) as old:
+        old.configure()
+        session = old.next()["session"]["id"]
+        old.speak(voice()[:16_000])
+        with talking(server.url, f"session_id={session}") as again:
+            arrived = again.next()["session"]["x_received_bytes"] // 2
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                old.until("the end")
+            assert closed.value.rcvd.code == 4000
+            again.speak(np.concatenate([voice()[arrived : 5 * 16_000], np.zeros(32_000, np.float32)]))
+            assert again.until(COMPLETED)["transcript"]
+            assert server.gates.floor.talks[session].present
+
+
 def test_a_session_is_nobody_elses(keyed: Guarded) -> None:
     mine, other = keyed.key("mine"), keyed.key("other")
     with talking(keyed.url, additional_headers={"Authorization": f"Bearer {mine}"}) as speaker:

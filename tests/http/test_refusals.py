@@ -53,6 +53,8 @@ def is_enveloped(answer: httpx2.Response) -> bool:
         ({"known_speaker_references[]": "data:"}, "bad_option", None),
         ({"beam_size": "33"}, "bad_option", "beam_size"),
         ({"beam_size": "²"}, "bad_option", "beam_size"),
+        ({"beam_size": "--5"}, "bad_option", "beam_size"),
+        ({"max_line_width": "-" * 11}, "bad_option", "max_line_width"),
         ({"quality": "superb"}, "bad_option", "quality"),
         ({"vad": "on", "vad_filter": "true"}, "bad_option", None),
         ({"user_id": "u" * 129}, "bad_option", "user_id"),

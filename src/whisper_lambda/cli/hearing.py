@@ -97,7 +97,7 @@ def microphone(device: str | None) -> Iterator[Iterator[Samples]]:
         line = sounddevice.RawInputStream(
             samplerate=SAMPLE_RATE,
             blocksize=round(PACKET_S * SAMPLE_RATE),
-            device=int(device) if device and device.isdigit() else device,
+            device=int(device) if device and device.isdecimal() else device,
             channels=1,
             dtype="int16",
             callback=come,

@@ -68,7 +68,7 @@ def wait_s(reply: Reply, attempt: int, jitter: float) -> float | None:
     if reply.status not in RETRIED or reply.headers.get("x-should-retry") == "false":
         return None
     asked = reply.headers.get("retry-after", "")
-    seconds = float(asked) if asked.replace(".", "", 1).isdigit() else 0.5 * 2 ** (attempt - 1)
+    seconds = float(asked) if asked.replace(".", "", 1).isdecimal() else 0.5 * 2 ** (attempt - 1)
     return None if seconds > LONGEST_WAIT_S else seconds * (1 + 0.25 * jitter)
 
 

@@ -95,7 +95,7 @@ def _arrived(url: str, upload: Mapping[str, Any]) -> Conversation[int]:
     """Return how many bytes of the upload are there."""
     head = yield Call(method="HEAD", url=url, headers=dict(upload.get("headers") or {}))
     found = head.headers.get("upload-offset", "0")
-    return int(found) if found.isdigit() else 0
+    return int(found) if found.isdecimal() else 0
 
 
 def _watched(wanted: Wanted, job: dict[str, Any]) -> Conversation[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from whisper_lambda.errors import BadOption, ClientError, UnknownField
 
 LONGEST_VALUE = 64 * 1024  # bytes of one field; a prompt keeps its last 223 tokens
 MOST_VALUES = 200  # of all fields together
+_WHOLE = re.compile("-?[0-9]{1,11}")
 _BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(
     ("false", "0", "no", "off"), False
 )
@@ -158,7 +160,7 @@ def whole(low: int, high: int) -> Kind:
 
     def read(given: str) -> int:
         short = given.strip()
-        value = int(short) if short.isascii() and short.lstrip("-").isdigit() and len(short) < 12 else low - 1  # noqa: PLR2004
+        value = int(short) if _WHOLE.fullmatch(short) else low - 1
         if not low <= value <= high:
             raise BadOption(f"{given[:40]!r} is no whole number from {low} to {high}")
         return value

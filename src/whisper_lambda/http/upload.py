@@ -144,7 +144,7 @@ async def received(
     try:
         values = Values(table)
         length = request.headers.get("content-length", "")
-        if length.isdigit():
+        if length.isdecimal():
             check_size(int(length) - LONGEST_VALUE, settings)  # the form around the recording is not counted
         for name, value in request.query_params.multi_items():
             values.add(name, value)

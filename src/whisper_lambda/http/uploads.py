@@ -230,7 +230,7 @@ def _offset(request: Request, announced: Announced) -> int:
         raise UploadMismatch(f"the Content-Type is to be {announced.content_type}, as announced")
     length = request.headers.get("content-length", "")
     stated = request.headers.get("content-range")
-    size = int(length) if length.isdigit() and len(length) < 16 else None  # noqa: PLR2004 - digits
+    size = int(length) if length.isdecimal() and len(length) < 16 else None  # noqa: PLR2004 - digits
     if stated is None:
         if size is not None and size > announced.size_bytes:
             raise UploadMismatch(f"{size} bytes are more than the {announced.size_bytes} announced")

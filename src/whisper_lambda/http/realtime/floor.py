@@ -8,6 +8,7 @@ refused before its socket opens.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,6 +36,7 @@ class Floor:
         self.talks: dict[str, Talk] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, asyncio.TimerHandle] = {}
+        self._learning = threading.Lock()
         self._step_s: float | None = None
         self._measured = -FORGET_S
         self._engine_s = self._audio_s = 0.0
@@ -51,11 +53,12 @@ class Floor:
         return self._engine_s / self._audio_s if self._audio_s else None
 
     def took(self, step_s: float, audio_s: float) -> None:
-        """Learn from one step: how long it took and how much audio it dealt with."""
-        self._engine_s, self._audio_s = 0.95 * self._engine_s + step_s, 0.95 * self._audio_s + audio_s
-        before = self._step_s if self._step_s is not None and self._fresh else None
-        self._step_s = step_s if before is None else (1 - LEARN) * before + LEARN * step_s
-        self._measured = self._clock()
+        """Learn from one step, of any thread: how long it took and how much audio it dealt with."""
+        with self._learning:
+            self._engine_s, self._audio_s = 0.95 * self._engine_s + step_s, 0.95 * self._audio_s + audio_s
+            before = self._step_s if self._step_s is not None and self._fresh else None
+            self._step_s = step_s if before is None else (1 - LEARN) * before + LEARN * step_s
+            self._measured = self._clock()
 
     @property
     def _fresh(self) -> bool:
@@ -105,7 +108,6 @@ class Floor:
         leaving = self._leaving.pop(talk_id, None)
         if leaving:
             leaving.cancel()
-        talk.join()
         return talk
 
     def leave(self, talk: Talk) -> None:

@@ -27,7 +27,7 @@ from whisper_lambda.http.realtime.talk import Audio, End, Order, Talk, Update, i
 LONGEST_S = 3_600.0  # of a session, as OpenAI's
 METERED_S = 10.0  # audio is taken off a key's day in parts this long
 PROTOCOL = "realtime"
-GONE_AWAY, NORMAL, RESTARTING = 1001, 1000, 1012
+GONE_AWAY, NORMAL, RESTARTING, REPLACED = 1001, 1000, 1012, 4000
 
 
 class Socket:
@@ -40,6 +40,7 @@ class Socket:
         self._longest_s = longest_s
         self._key: Key | None = VISIT.get().key
         self._metered_s = 0.0
+        self._replaced = asyncio.Event()
 
     async def serve(self) -> None:
         """Refuse the client, or stay with it until it leaves or its session ends."""
@@ -49,12 +50,14 @@ class Socket:
             facts(self._line.scope)["code"] = error.code
             await refusal(error)(self._line.scope, self._line.receive, self._line.send)
             return
+        self._replaced = talk.join()
         offered = self._line.scope.get("subprotocols", [])
         with suppress(WebSocketDisconnect):
             await self._line.accept(PROTOCOL if PROTOCOL in offered else None)
             await self._send(event("session.created", session=self._session(talk, resumed=after is not None)))
             await self._between(talk, talk.sent if after is None else after)
-        self._floor.leave(talk)
+        if not self._replaced.is_set():
+            self._floor.leave(talk)
         facts(self._line.scope)["audio_s"] = talk.received_bytes / talk.configuration.raw.bytes_per_second
 
     def _entered(self) -> tuple[Talk, int | None]:
@@ -85,9 +88,14 @@ class Socket:
         """Carry messages both ways until one side is done."""
         reading = asyncio.ensure_future(self._read(talk))
         writing = asyncio.ensure_future(self._write(talk, after))
+        replaced = asyncio.ensure_future(self._replaced.wait())
         try:
             left_s = max(0.0, talk.begun + self._longest_s - time.time())
-            await asyncio.wait({reading, writing}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            waited_for = {reading, writing, replaced}
+            await asyncio.wait(waited_for, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            if self._replaced.is_set():
+                await self._line.close(REPLACED, "this session goes on at another connection")
+                return
             if reading.done() and reading.exception() is None:
                 return  # the client has left
             if not reading.done() and not writing.done():
@@ -101,15 +109,15 @@ class Socket:
             if self._line.application_state is WebSocketState.CONNECTED:
                 await self._line.close(RESTARTING if self._floor.draining else NORMAL)
         finally:
-            for task in (reading, writing):
+            for task in (reading, writing, replaced):
                 task.cancel()
-            await asyncio.gather(reading, writing, return_exceptions=True)
+            await asyncio.gather(reading, writing, replaced, return_exceptions=True)
 
     async def _read(self, talk: Talk) -> None:
         while True:
             message = await self._line.receive()
             if message["type"] == "websocket.disconnect":
-                if message.get("code") == NORMAL:
+                if message.get("code") == NORMAL and not self._replaced.is_set():
                     self._floor.end(talk)  # it said goodbye: it will not come back
                 return
             if message.get("bytes") is not None:
@@ -137,7 +145,8 @@ class Socket:
         except WhisperLambdaError as error:  # the day's audio is used up: what came is told, then it ends
             talk.tell(_error(error, given.get("event_id")))
             order = End()
-        talk.put(order)
+        if not self._replaced.is_set():  # else the client was told at its new line how much had come
+            talk.put(order)
 
     async def _write(self, talk: Talk, after: int) -> None:
         while (following := await talk.next_event(after)) is not None:

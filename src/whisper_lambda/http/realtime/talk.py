@@ -108,6 +108,7 @@ class Talk:
         self._heard_bytes = 0  # of those; written in the working thread only, as they are in the loop's
         self._changed = asyncio.Event()
         self._told = asyncio.Event()
+        self._replaced = asyncio.Event()  # the line of now by another
         self._held = ExitStack()
         self._session: Session | None = None
         self._stream = PcmStream(configuration.raw)
@@ -185,10 +186,16 @@ class Talk:
         """The client's line is gone."""
         self.present = False
 
-    def join(self) -> None:
-        """The client is back."""
+    def join(self) -> asyncio.Event:
+        """The client is here, or back; return what will tell its line that another took its place.
+
+        A client whose network changed is back long before the line it had is known to be gone.
+        """
+        self._replaced.set()
+        self._replaced = asyncio.Event()
         self.present = True
         self._changed.set()
+        return self._replaced
 
     def _work(self, orders: list[Order]) -> list[Sent]:
         """Do what was ordered, and then one step if one is due. In a thread."""
