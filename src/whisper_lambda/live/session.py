@@ -29,7 +29,7 @@ UNSURE_KEPT_S = 8.0  # lines of a song need their context
 IDLE_S = 4.0  # audio kept while no utterance is open: an unsure one begins so far back
 SURE_LANGUAGE = 0.6  # below this probability an utterance is in the language of the one before
 HEARD_BEYOND_S = 0.25  # a decode that saw so much after the last speech need not be repeated at the endpoint
-MUTE_S = 1.0  # of speech after the committed words in which the decoder hears nothing: they lead it astray
+MUTE_S = 1.0  # of speech after committed words without a token, and each second more: they lead it astray
 LISTEN_FROM_S = 1.0  # of an utterance before its language is heard
 
 
@@ -247,7 +247,7 @@ class Session:
             return self._end(state.hypotheses[-1], state.guess)
         window = self._window()
         heard = self.engine.listen(window, replace(self.options, language=self._language()))
-        if not heard.words and self._speech_after_words_s >= MUTE_S:
+        if sum(len(w.tokens) for w in heard.words) <= self._speech_after_words_s - MUTE_S:
             return self._begin_anew()
         doubted = not believed(heard, unsure=state.ear.unsure or (state.ending and state.unsure))
         if state.ending:
@@ -280,14 +280,14 @@ class Session:
 
     @property
     def _speech_after_words_s(self) -> float:
-        """Seconds of speech the VAD hears after the committed words in the window; 0 where there are none."""
+        """Seconds of speech the VAD hears after the committed words in the window; -inf: there are none."""
         state = self.state
         if not state.inside or state.ear.unsure or state.unsure:
-            return 0.0
+            return -math.inf
         return state.ear.spoke / SAMPLE_RATE - state.inside[-1].end
 
     def _begin_anew(self) -> list[Event]:
-        """Begin the window after its committed words: told to go on from them, the decoder says nothing.
+        """Begin the window after its committed words: told to go on from them, the decoder says little.
 
         Somebody speaks there, so the step is due again at once; it cannot come here twice in a row.
         """
