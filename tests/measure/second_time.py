@@ -1,4 +1,4 @@
-"""What a job costs the second time: `make second-time` (MINUTES=12), with real weights.
+"""What a job costs the second time, with real weights: `python tests/measure/second_time.py RECORDING...`.
 
 A recording is handed in to a server, then the same bytes again, then the recording with a minute of it put
 into its middle. Prints a JSON line each: seconds from handing in to the end, chunks, and how many of

@@ -176,7 +176,8 @@ class Desk:
             )
         if not partial and job.state != "completed":
             reason = f": {job.error.message}" if job.error else ""
-            raise JobHasNoResult(f"{job.id} was {job.state}{reason}")
+            ended = "failed" if job.state == "failed" else f"was {job.state}"
+            raise JobHasNoResult(f"{job.id} {ended}{reason}")
         try:
             with self.objects.open(places.transcript_key(job)) as stream:
                 return from_plain(Transcript, json.load(stream))
