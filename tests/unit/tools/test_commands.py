@@ -54,7 +54,7 @@ def test_a_manifest_that_is_not_there_is_a_wrong_argument(command: str, tmp_path
     result = CliRunner().invoke(app, [command, str(tmp_path / "none.jsonl")])
 
     assert result.exit_code == 2
-    assert "none.jsonl is not a manifest" in result.output
+    assert "none.jsonl: No such file or directory" in result.output
 
 
 def test_a_set_nobody_has_is_a_wrong_argument(manifest: Path) -> None:
