@@ -44,12 +44,13 @@ def write(results: Results, page: Path, command: str) -> None:
     """Write the page, and its plot as .svg and .png into a folder of the page's name."""
     folder = page.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
-    plotted = draw(results, folder / "speed-and-words")
-    page.write_text(markdown(results, command, plotted=plotted), encoding="utf-8")
+    plot = folder / "speed-and-words"
+    plot_link = f"{folder.name}/{plot.name}.svg" if draw(results, plot) else ""
+    page.write_text(markdown(results, command, plot=plot_link), encoding="utf-8")
 
 
-def markdown(results: Results, command: str, *, plotted: bool = False) -> str:
-    """Return the page."""
+def markdown(results: Results, command: str, *, plot: str = "") -> str:
+    """Return the page; `plot` is where its plot lies, "" = there is none."""
     lines = [
         "# Benchmarks",
         "",
@@ -65,8 +66,8 @@ def markdown(results: Results, command: str, *, plotted: bool = False) -> str:
             ("what", "bar", "aim", "measured", "bar met", "aim met"), map(_figure_cells, figures(results))
         ),
     ]
-    if plotted:
-        lines += ["", "![RTF against WER of every way to transcribe](benchmarks/speed-and-words.svg)"]
+    if plot:
+        lines += ["", f"![RTF against WER of every way to transcribe]({plot})"]
     for part, title in _TITLES.items():
         if part in results:
             lines += ["", f"## {title}", "", *_contest(results[part]["rows"])]

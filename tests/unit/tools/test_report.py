@@ -78,8 +78,8 @@ def test_the_plot_shows_every_way_but_the_one_for_times(results: dict[str, Any])
 def test_page_and_plot_are_written(results: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("altair", reason="the plot needs the extra `bench`")
 
-    write(results, tmp_path / "docs" / "benchmarks.md", "command")
+    write(results, tmp_path / "docs" / "other.md", "command")
 
-    assert "benchmarks/speed-and-words.svg" in (tmp_path / "docs" / "benchmarks.md").read_text()
-    assert (tmp_path / "docs" / "benchmarks" / "speed-and-words.svg").read_text().startswith("<svg")
-    assert (tmp_path / "docs" / "benchmarks" / "speed-and-words.png").read_bytes().startswith(b"\x89PNG")
+    assert "(other/speed-and-words.svg)" in (tmp_path / "docs" / "other.md").read_text()
+    assert (tmp_path / "docs" / "other" / "speed-and-words.svg").read_text().startswith("<svg")
+    assert (tmp_path / "docs" / "other" / "speed-and-words.png").read_bytes().startswith(b"\x89PNG")
