@@ -36,6 +36,23 @@ def running(*command: str, **variables: str) -> Iterator[str]:
             process.wait(30)
 
 
+def wait_until_alive(http: httpx2.Client) -> None:
+    """Wait for a server that was started otherwise, until it answers; it need not be ready to hear.
+
+    Raises:
+        SystemExit: it did not answer within READY_S.
+    """
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        try:
+            http.get("/health/live")
+        except httpx2.HTTPError:
+            time.sleep(0.2)
+        else:
+            return
+    raise SystemExit(f"nothing answers at {http.base_url}")
+
+
 def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline and process.poll() is None:

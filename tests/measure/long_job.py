@@ -20,6 +20,8 @@ from pathlib import Path
 import httpx2
 from long_recording import make
 
+from commands import wait_until_alive
+
 FAKE_CLI = Path(__file__).parents[1] / "cli" / "fake_cli.py"
 
 
@@ -60,12 +62,7 @@ def _running(command: list[str], environment: dict[str, str]) -> Iterator[subpro
 
 def _followed(pid: int, command: list[str], recording: Path, address: str) -> dict[str, object]:
     with httpx2.Client(base_url=address, timeout=60) as http:
-        while True:
-            try:
-                http.get("/health/live")
-                break
-            except httpx2.HTTPError:
-                time.sleep(0.2)
+        wait_until_alive(http)
         idle_mb, began = peak_mb(pid), time.perf_counter()
         submit = [*command, "jobs", "submit", "-l", "es", str(recording), "--server", address]
         job_id = subprocess.run(submit, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()

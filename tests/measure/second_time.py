@@ -23,6 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from commands import wait_until_alive
 from samples import samples_of
 from whisper_lambda.types import SAMPLE_RATE, Samples
 
@@ -85,12 +86,7 @@ def main() -> None:
 
 def _told(port: int, whole: Samples, edited: Samples, language: str) -> None:
     with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=600) as http:
-        while True:
-            try:
-                http.get("/health/live")
-                break
-            except httpx2.HTTPError:
-                time.sleep(0.2)
+        wait_until_alive(http)
         done(http, as_wav(np.zeros(SAMPLE_RATE, np.float32)), language)  # workers hired
         said = []
         for name, sound in (("first", as_wav(whole)), ("again", as_wav(whole)), ("edited", as_wav(edited))):
