@@ -15,7 +15,7 @@ from whisper_lambda.types import Decoded, Samples
 
 # Part of a recording's identity: changes with every change of decoding, voice detection or chunk plan
 # that could move a cut by a sample.
-PLAN = "2"
+PLAN = "3"
 
 
 @dataclass(frozen=True, slots=True)
