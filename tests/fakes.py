@@ -35,6 +35,12 @@ from whisper_lambda.types import (
 LOUD = 1e-3  # above what a decoder makes of digital silence
 
 
+def from_noon() -> Callable[[], float]:
+    """Return a clock that goes on from some noon, UTC: no test that counts a day's audio meets midnight."""
+    begun = time.monotonic()
+    return lambda: 20_000.5 * 86_400 + time.monotonic() - begun
+
+
 @dataclass
 class FakeEngine:
     """Says a fixed sentence for every chunk, with where the chunk begins.

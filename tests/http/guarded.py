@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fakes import FakeEngine, FakeRouter
+from fakes import FakeEngine, FakeRouter, from_noon
 from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.bootstrap import Service
 from whisper_lambda.config import Settings
@@ -79,7 +79,7 @@ def guarded(
 ) -> Iterator[Guarded]:
     engine = engine or FakeEngine(text=READY_TEXT)
     with Service(settings, Choosy(engine), DecoderPool(settings.decoders)) as service:
-        gates = Gates.of(service, settings, open_to_everyone=open_to_everyone)
+        gates = Gates.of(service, settings, open_to_everyone=open_to_everyone, clock=from_noon())
         app = create_app(service, settings, gates=gates)
         listener = server.bound("127.0.0.1", 0)
         running = server.server(app, settings, gates, connection=Patient)

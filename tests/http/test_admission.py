@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakes import FakeEngine
+from fakes import FakeEngine, from_noon
 from guarded import READY_TEXT, guarded, wait_for
 from serving import wav
 from whisper_lambda import deadline, lanes
@@ -40,7 +40,7 @@ def ask(tenant: str = "", **how) -> Ask:
 
 
 def opened(tmp_path: Path, at_once: int = 2, queue: int = 8, clock=time.monotonic) -> Admission:
-    return Admission(at_once=at_once, queue=queue, usage=Usage(tmp_path / "usage"), clock=clock)
+    return Admission(at_once=at_once, queue=queue, usage=Usage(tmp_path / "usage", from_noon()), clock=clock)
 
 
 async def settle() -> None:

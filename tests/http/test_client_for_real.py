@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fakes import FakeEngine, FakeRouter
+from fakes import FakeEngine, FakeRouter, from_noon
 from serving import served, wav
 from whisper_lambda import AsyncClient, Client
 from whisper_lambda.audio.sandbox import DecoderPool
@@ -77,7 +77,7 @@ def losing(home: Path, engine: FakeEngine, *routes: str) -> Iterator[tuple[str, 
     ) as service:
         text, key = new_key("ana", 0.0, audio_s_per_day=DAY_S)
         key_file(settings).add(key)
-        gates, office = Gates.of(service, settings), Office(service, settings)
+        gates, office = Gates.of(service, settings, clock=from_noon()), Office(service, settings)
         office.hire()
         try:
             gateway = Losing(create_app(service, settings, gates=gates, office=office), *routes)

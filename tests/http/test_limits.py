@@ -171,12 +171,12 @@ def test_a_restart_hands_nothing_out_again(tmp_path: Path, clock: Clock) -> None
 
 def test_threads_and_processes_together_take_no_more_than_the_day(tmp_path: Path) -> None:
     who = key(audio_s_per_day=100)
-    usage = Usage(tmp_path / "u")
+    usage = Usage(tmp_path / "u", Clock())
     code = (
         "import sys; from pathlib import Path; from dataclasses import replace\n"
         "from whisper_lambda.http.limits import Usage; from whisper_lambda.http.keys import new_key\n"
         "who = replace(new_key('t', 1.0, audio_s_per_day=100)[1], id=sys.argv[2])\n"
-        "u = Usage(Path(sys.argv[1]))\n"
+        "u = Usage(Path(sys.argv[1]), lambda: float(sys.argv[3]))\n"
         "ok = 0\n"
         "for _ in range(40):\n"
         "    try: u.hear(who, 1); ok += 1\n"
@@ -184,7 +184,9 @@ def test_threads_and_processes_together_take_no_more_than_the_day(tmp_path: Path
         "print(ok)"
     )
     processes = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "u"), who.id], stdout=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / "u"), who.id, str(NOON)], stdout=subprocess.PIPE
+        )
         for _ in range(2)
     ]
 
@@ -206,6 +208,16 @@ def test_a_file_that_cannot_be_kept_is_our_fault(tmp_path: Path) -> None:
     (tmp_path / "u").write_bytes(b"no database" * 100)
     with pytest.raises(StorageFull):
         Usage(tmp_path / "u").hear(key(audio_s_per_day=100), 1)
+
+
+def test_what_is_given_back_goes_to_the_day_it_was_taken_from(usage: Usage, clock: Clock) -> None:
+    who = key(audio_s_per_day=100)
+    yesterday = usage.hear(who, 70)
+    clock.now += DAY_S
+    usage.hear(who, 90)
+    usage.give_back(who, 70, yesterday)
+
+    assert usage.heard_today(who.id) == 90
 
 
 def test_yesterdays_use_is_forgotten(usage: Usage, clock: Clock) -> None:

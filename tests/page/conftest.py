@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Playwright, expect, sync_playwright
 from visiting import CHROMIUM, FLAGS, Guarded, Visitor, fake_server, real_server, visiting
 
-from fakes import FakeEngine, fake_service
+from fakes import FakeEngine, fake_service, from_noon
 from serving import served
 from whisper_lambda.config import Settings
 from whisper_lambda.http.app import create_app
@@ -78,6 +78,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     door.add(poor)
     with (
         fake_service(FakeEngine(), settings) as service,
-        served(create_app(service, settings, gates=Gates.of(service, settings))) as address,
+        served(
+            create_app(service, settings, gates=Gates.of(service, settings, clock=from_noon()))
+        ) as address,
     ):
         yield Guarded(address, text, little)

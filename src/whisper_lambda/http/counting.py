@@ -56,7 +56,7 @@ async def counted(
     audio_s = await while_waited_for(request, lambda _: anyio.to_thread.run_sync(find, limiter=house.threads))
     if isinstance(recording, io.FileIO):
         recording.seek(0)
-    await anyio.to_thread.run_sync(usage.hear, key, audio_s)
+    day = await anyio.to_thread.run_sync(usage.hear, key, audio_s)
     new = False
 
     def fresh(job: Job) -> None:
@@ -68,7 +68,7 @@ async def counted(
     finally:
         if not new:
             with CancelScope(shield=True):
-                await anyio.to_thread.run_sync(usage.give_back, key, audio_s)
+                await anyio.to_thread.run_sync(usage.give_back, key, audio_s, day)
 
 
 async def _again(house: House, handed: Handed) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -34,7 +35,7 @@ class Gates:
     @classmethod
     def open(cls, settings: Settings) -> Gates:
         """Return gates that let everybody in and probe nothing."""
-        return _gates(settings, None, Meter(), open_to_everyone=True)
+        return _gates(settings, None, Meter(), open_to_everyone=True, clock=time.time)
 
     @classmethod
     def of(
@@ -44,6 +45,7 @@ class Gates:
         *,
         open_to_everyone: bool = False,
         meter: Meter | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> Gates:
         """Return the gates of a server: keys are checked where there are any, readiness is real.
 
@@ -52,14 +54,22 @@ class Gates:
             settings: name the key file and the bounds.
             open_to_everyone: ask nobody for a key, whatever the key file holds.
             meter: counts; None = one of its own.
+            clock: seconds since the epoch, by which keys' minutes and days are counted.
         """
         probe = Readiness(service, every_s=settings.probe_every_s) if settings.probe_every_s > 0 else None
-        return _gates(settings, probe, meter or Meter(), open_to_everyone=open_to_everyone)
+        return _gates(settings, probe, meter or Meter(), open_to_everyone=open_to_everyone, clock=clock)
 
 
-def _gates(settings: Settings, readiness: Readiness | None, meter: Meter, *, open_to_everyone: bool) -> Gates:
+def _gates(
+    settings: Settings,
+    readiness: Readiness | None,
+    meter: Meter,
+    *,
+    open_to_everyone: bool,
+    clock: Callable[[], float],
+) -> Gates:
     key_file = keys.key_file(settings)
-    usage = Usage(key_file.path.with_name("usage.sqlite3"))
+    usage = Usage(key_file.path.with_name("usage.sqlite3"), clock)
     admitted = admission.admission(settings, usage)
     sealing = cache(lambda: seal(settings.home / "live.secret", settings.live_secret))
     return Gates(

@@ -72,7 +72,7 @@ class Usage:
                 begun.append(now)
             self._under_way[key.id] += 1
 
-    def hear(self, key: Key, audio_s: float, once: str = "") -> None:
+    def hear(self, key: Key, audio_s: float, once: str = "") -> int:
         """Take a recording's length off the key's day, or take nothing.
 
         Args:
@@ -80,29 +80,32 @@ class Usage:
             audio_s: seconds of it.
             once: names a request and all its repetitions: they are taken off once. "" = each counts.
 
+        Returns:
+            The day it was taken off, for `give_back`.
+
         Raises:
             AudioQuotaUsed: not so much is left today.
             AudioTooLong: it is more than a whole day's.
             StorageFull: the count cannot be kept.
         """
-        allowed = key.audio_s_per_day
-        if allowed is None:
-            return
-        if audio_s > allowed:
-            raise AudioTooLong(f"{audio_s:.0f} s of audio; the key {key.id} may send {allowed:g} s a day")
         now = self._clock()
         day = int(now // DAY_S)
+        allowed = key.audio_s_per_day
+        if allowed is None:
+            return day
+        if audio_s > allowed:
+            raise AudioTooLong(f"{audio_s:.0f} s of audio; the key {key.id} may send {allowed:g} s a day")
         if not self._took(key.id, day, audio_s, allowed, once):
             raise AudioQuotaUsed(
                 f"the key {key.id} may send {allowed:g} s of audio a day (UTC), and less is left than this",
                 retry_after_s=(day + 1) * DAY_S - now,
             )
+        return day
 
-    def give_back(self, key: Key, audio_s: float) -> None:
-        """Put back what `hear` took, of a recording that was not accepted after all."""
+    def give_back(self, key: Key, audio_s: float, day: int) -> None:
+        """Put back what `hear` took off a day, of a recording that was not accepted after all."""
         if key.audio_s_per_day is None:
             return
-        day = int(self._clock() // DAY_S)
         with self._opened() as database:
             database.execute(
                 "update usage set audio_s = max(0, audio_s - ?) where key_id = ? and day = ?",
