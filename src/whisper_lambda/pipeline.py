@@ -90,10 +90,13 @@ def rest(plan: Plan, from_s: float) -> Plan:
     """Return the plan without what begins before a second of the recording: it was heard already."""
     if from_s <= 0:
         return plan
-    begin = from_s - _TICK_S
+    begin, again = from_s - _TICK_S, plan.again
     return replace(
         plan,
         chunks=tuple(chunk for chunk in plan.chunks if chunk.start >= begin),
+        known=tuple(result for result in plan.known if result.start >= begin),
+        elsewhere=tuple(start for start in plan.elsewhere if start >= begin),
+        again=again and (lambda: (chunk for chunk in again() if chunk.start >= begin)),
         dropped=tuple(d for d in plan.dropped if d.start >= begin),
     )
 

@@ -100,7 +100,7 @@ def prepare(
             vad_s=time.perf_counter() - started - clock.waited_s - collected.engine_s,
             engine_s=collected.engine_s,
         ),
-        elsewhere=collected.count if held is None else 0,
+        elsewhere=tuple(place.start / SAMPLE_RATE for place in collected.places) if held is None else (),
         again=None if held is not None or keep else lambda: _again(recording, collected.places),
     )
     if key and identity and identity.unchanged():
@@ -160,7 +160,6 @@ class _Collected:
         self.options = options
         self.probability = 1.0
         self.engine_s = 0.0
-        self.count = 0
         self.places: list[_Place] = []
         self.marks: list[Mark] = []
         self.held: list[Chunk] | None = None if keep else []
@@ -174,7 +173,6 @@ class _Collected:
 
     def take(self, chunk: Chunk) -> None:
         """Take the next chunk."""
-        self.count += 1
         start = round(chunk.start * SAMPLE_RATE)
         self.places.append(_Place(start, start + len(chunk.samples), chunk.unsure))
         self._left_s -= chunk.duration

@@ -285,14 +285,19 @@ class Plan:
     warnings: tuple[str, ...] = ()
     timings: Timings = field(default_factory=Timings)
     known: tuple[ChunkResult, ...] = ()  # the whole recording was heard before: then there are no `chunks`
-    # A long recording's chunks are not held: they are `elsewhere`, so many, and decoded `again` to be heard.
-    elsewhere: int = 0
+    # A long recording's chunks are not held: these are their starts; they are decoded `again` to be heard.
+    elsewhere: tuple[float, ...] = ()
     again: Callable[[], Iterator[Chunk]] | None = None
+
+    @property
+    def starts(self) -> tuple[float, ...]:
+        """Where each chunk begins, seconds into the recording, in order."""
+        return (*(r.start for r in self.known), *(c.start for c in self.chunks), *self.elsewhere)
 
     @property
     def count(self) -> int:
         """How many chunks the recording has."""
-        return len(self.chunks) + len(self.known) + self.elsewhere
+        return len(self.chunks) + len(self.known) + len(self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from environments import READY_TEXT, environment
 from lambda_events import http_event, multipart
@@ -29,7 +30,13 @@ from whisper_lambda.http.app import create_app
 from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.handing_on import SPARE_S
 from whisper_lambda.http.keys import exported, new_key
+from whisper_lambda.http.listening import Wish
+from whisper_lambda.http.resuming import SoFar, out_of_time
 from whisper_lambda.jobs.desk import Desk
+from whisper_lambda.live.seals import Seal
+from whisper_lambda.pipeline import results
+from whisper_lambda.preparing import prepare
+from whisper_lambda.types import ModelChoice, Options
 
 BUDGETS = int(os.environ.get("BUDGETS", "60"))  # make deadlines: 1,000
 AT_ONCE = 4  # an environment has one at a time; on a busy machine many would measure the machine
@@ -209,6 +216,20 @@ def test_what_was_heard_and_what_was_not_make_the_whole() -> None:
     assert both == [(s["start"], s["text"]) for s in whole["segments"]]
     assert f"{partial['text']} {rest['text']}" == whole["text"]
     assert partial["heard_s"] == pytest.approx(rest["segments"][0]["start"], abs=0.01)
+
+
+def test_what_a_recording_too_long_to_be_held_has_left_is_told_too() -> None:
+    samples = np.tile(np.r_[np.full(16_000 * 7, 0.05), np.zeros(16_000 * 3)], 4).astype(np.float32)
+    engine, so_far = FakeEngine(), SoFar()
+    options = Options(language="es", vad="off")
+    plan = prepare(lambda _: iter((samples,)), options, engine=engine, held_s=0.0)
+    so_far.begin(plan, ModelChoice("base", "base"))
+    so_far.add(next(results(plan, engine=engine)))
+
+    late = out_of_time(so_far, b"its bytes", Wish(options=options), Seal(b"s" * 32), "ana", 0.0)
+
+    assert plan.count > 1
+    assert late.details["partial"]["heard_s"] == pytest.approx(plan.starts[1], abs=0.001)
 
 
 def test_a_stream_that_is_cut_says_so_in_an_event() -> None:

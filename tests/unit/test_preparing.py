@@ -55,6 +55,28 @@ def test_what_is_not_held_is_heard_all_the_same() -> None:
         assert np.array_equal(one.samples, other.samples)
 
 
+@pytest.mark.parametrize("held_s", [1e9, 0.0])
+def test_the_rest_of_a_recording_is_what_was_not_heard_held_or_not(held_s: float) -> None:
+    plan = prepare(recording(), FAST, engine=FakeEngine(), held_s=held_s)
+    whole = list(pipeline.results(plan, engine=FakeEngine()))
+    second = pipeline.rest(plan, whole[1].start)
+
+    assert list(pipeline.results(second, engine=FakeEngine())) == whole[1:]
+    assert second.starts == plan.starts[1:]
+    assert plan.starts == pytest.approx([result.start for result in whole])
+    assert pipeline.rest(plan, plan.duration).count == 0
+
+
+def test_the_rest_of_a_remembered_recording_is_not_the_whole() -> None:
+    whole = list(pipeline.results(prepare(recording(), FAST, engine=FakeEngine()), engine=FakeEngine()))
+    plan = replace(prepare(recording(), FAST, engine=FakeEngine()), chunks=(), known=tuple(whole))
+
+    second = pipeline.rest(plan, whole[1].start)
+
+    assert list(pipeline.results(second, engine=FakeEngine())) == whole[1:]
+    assert pipeline.rest(plan, plan.duration).known == ()
+
+
 def test_a_file_that_became_shorter_meanwhile_is_refused() -> None:
     plan = prepare(recording(1e3, 20.0), FAST, engine=FakeEngine(), held_s=0.0)
     with pytest.raises(BadAudio, match="changed"):

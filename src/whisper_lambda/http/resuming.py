@@ -62,7 +62,7 @@ def out_of_time(so_far: SoFar, source: Source, wish: Wish, seal: Seal, tenant: s
         return OutOfTime(
             "the time to answer in was over before anything was heard: send it as a job, or in parts"
         )
-    heard_s = plan.chunks[len(results)].start if len(results) < len(plan.chunks) else plan.duration
+    heard_s = plan.starts[len(results)] if len(results) < plan.count else plan.duration
     heard = pipeline.finish(plan, results, choice=choice)
     late = OutOfTime(
         f"the time to answer in was over at {heard_s:.1f} of {plan.duration:.1f} s: `partial` is what was "
