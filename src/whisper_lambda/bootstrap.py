@@ -144,7 +144,9 @@ class Service:
                 options,
                 engine=engine,
                 recall=recall,
-                identity=identity(source) if recall is not NOTHING else None,
+                identity=identity(source, most_bytes=limits(self.settings).max_bytes)
+                if recall is not NOTHING
+                else None,
             )
             plan = pipeline.rest(plan, from_s)
             results = pipeline.results(plan, engine=engine, recall=recall)
@@ -188,7 +190,8 @@ class Service:
         """Return what this tenant's recordings said before, for the time of one; None = nobody's."""
         if self.cache is None or tenant is None:
             return NOTHING
-        return Recall(self.cache, tenants.sharing(tenant, self.settings.cache_shared))
+        shared = tenants.sharing(tenant, self.settings.cache_shared)
+        return Recall(self.cache, shared, most_s=self.settings.max_audio_s)
 
     def forget(self, tenant: str) -> Forgotten:
         """Remove all that is kept of a tenant: uploads, jobs' audio and results, what was remembered.

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 from dataclasses import asdict
 from typing import TypeVar
 
@@ -26,10 +27,19 @@ log = logging.getLogger(__name__)
 class Recall:
     """One tenant's view of a cache. Without a cache nothing is known and nothing kept."""
 
-    def __init__(self, cache: SegmentCache | None = None, tenant: str = "") -> None:
-        """Read the tenant's secret; where that fails, do without the cache."""
+    def __init__(
+        self, cache: SegmentCache | None = None, tenant: str = "", *, most_s: float = math.inf
+    ) -> None:
+        """Read the tenant's secret; where that fails, do without the cache.
+
+        Args:
+            cache: what is remembered; None = nothing.
+            tenant: whose view it is.
+            most_s: of a longer recording nothing is known: it is decoded, and refused by that.
+        """
         self._cache = cache
         self._tenant = tenant
+        self._most_s = most_s
         self._secret = b""
         if cache is not None:
             try:
@@ -65,6 +75,8 @@ class Recall:
         if self._cache is None or key is None:
             return None
         value = self._cache.get(self._tenant, key)
+        if isinstance(value, Outline) and value.duration > self._most_s:
+            return None
         return value if isinstance(value, kind) else None
 
     def keep(self, key: str | None, value: Remembered) -> None:

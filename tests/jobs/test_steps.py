@@ -12,13 +12,16 @@ from history import OPTIONS, expected, recording
 from stub_worker import DigestEngine
 
 from fakes import fake_service
+from whisper_lambda.adapters.sqlite_segments import SqliteSegments
 from whisper_lambda.config import Settings
-from whisper_lambda.errors import ObjectMissing
+from whisper_lambda.errors import AudioTooLong, ObjectMissing
 from whisper_lambda.job import Job, Order
 from whisper_lambda.jobs import merging, places, steps
 from whisper_lambda.jobs.desk import Desk, Handed
 from whisper_lambda.jobs.steps import Workshop
+from whisper_lambda.recall import Recall
 from whisper_lambda.staffing import open_desk, workshop
+from whisper_lambda.types import Recording, Samples
 
 BURSTS = 3
 
@@ -109,6 +112,26 @@ def test_from_every_crash_point_the_same_text_and_at_most_one_chunk_again(
         assert [d.index for d in shop.store.chunks(job.id)] == list(range(BURSTS)), points
         assert list(shop.objects.keys(places.prefix("ana", job.id))) == [places.transcript_key(ended)]
     assert points > 25  # every write of every part
+
+
+def test_a_remembered_recording_obeys_the_limit_in_a_job_too(shop: Workshop, tmp_path: Path) -> None:
+    kept = SqliteSegments(tmp_path / "segments", max_bytes=10**8, max_age_s=1e6)
+    knowing = replace(shop, recall=lambda tenant: Recall(kept, tenant))
+    assert work_through(knowing, accepted(knowing).id).state == "completed"
+    narrow = replace(shop, recall=lambda tenant: Recall(kept, tenant, most_s=1.0), recording=too_long)
+
+    ended = steps.plan(narrow, accepted(narrow).id)
+
+    assert (ended.state, ended.error and ended.error.code) == ("failed", "audio_too_long")
+    kept.close()
+
+
+def too_long(_: object) -> Recording:
+    def read(_: object) -> Iterator[Samples]:
+        raise AudioTooLong("it is longer than 1 s")
+        yield
+
+    return read
 
 
 def test_doing_every_part_twice_makes_no_difference(shop: Workshop, engine: DigestEngine) -> None:

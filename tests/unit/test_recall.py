@@ -19,7 +19,7 @@ from whisper_lambda.adapters.sqlite_segments import SqliteSegments
 from whisper_lambda.audio.identity import identity
 from whisper_lambda.bootstrap import Service
 from whisper_lambda.config import Settings
-from whisper_lambda.errors import StorageFailed
+from whisper_lambda.errors import AudioTooLarge, AudioTooLong, StorageFailed
 from whisper_lambda.recall import Recall
 from whisper_lambda.types import Chunk, LanguageGuess, Options, Samples, Transcript
 
@@ -93,6 +93,33 @@ def test_however_it_is_handed_in(service: Service, engine: Counting, spanish: Pr
             transcript = service.transcribe(source, FAST)
 
     assert transcript.cached_chunks == transcript.chunks == len(engine.heard)
+
+
+@pytest.mark.parametrize(
+    ("narrower", "refusal"), [({"max_audio_s": 1.0}, AudioTooLong), ({"max_audio_mb": 0}, AudioTooLarge)]
+)
+@pytest.mark.parametrize("kind", ["path", "bytes", "file"])
+def test_a_remembered_recording_obeys_the_limits_too(
+    service: Service, spanish: Prompt, narrower: dict[str, Any], refusal: type[Exception], kind: str
+) -> None:
+    service.transcribe(spanish.path, FAST)
+    service.transcribe(spanish.path.read_bytes(), FAST)
+    service.settings = replace(service.settings, **narrower)
+
+    with spanish.path.open("rb", buffering=0) as file:
+        sources: dict[str, Any] = {"path": spanish.path, "bytes": spanish.path.read_bytes(), "file": file}
+        with pytest.raises(refusal):
+            service.transcribe(sources[kind], FAST)
+
+
+def test_what_is_too_large_to_be_heard_is_not_read_to_be_known(tmp_path: Path) -> None:
+    path = tmp_path / "huge.wav"
+    path.write_bytes(b"twenty bytes or so..")
+
+    assert identity(path, most_bytes=19) is None
+    assert identity(path.read_bytes(), most_bytes=19) is None
+    assert identity(path, most_bytes=20)
+    assert identity(path.read_bytes(), most_bytes=20)
 
 
 def test_another_file_with_the_same_sound_is_not_heard_again(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import stat
 from collections.abc import Callable
@@ -26,23 +27,30 @@ class Identity:
     unchanged: Callable[[], bool]  # whether the file is still the one that was read
 
 
-def identity(source: Path | bytes | io.FileIO | Samples | Decoded) -> Identity | None:
-    """Return the recording's identity; None where it can be read only once, or not at all."""
+def identity(
+    source: Path | bytes | io.FileIO | Samples | Decoded, *, most_bytes: float = math.inf
+) -> Identity | None:
+    """Return the recording's identity; None where it can be read only once, not at all, or is too large.
+
+    What is larger than `most_bytes` is not read: decoding refuses it.
+    """
     digest = hashlib.sha256(_code().encode())
     if isinstance(source, Decoded):
         digest.update(b"samples" + repr(source.warnings).encode())
         digest.update(source.samples.tobytes())
     elif isinstance(source, bytes):
+        if len(source) > most_bytes:
+            return None
         digest.update(b"file")
         digest.update(source)
     elif isinstance(source, Path):
         try:
             with io.FileIO(source) as file:
-                return _of_file(file, digest, source.suffix.lower(), lambda: _state(source))
+                return _of_file(file, digest, source.suffix.lower(), most_bytes, lambda: _state(source))
         except OSError:  # decoding will say what is wrong with it
             return None
     elif isinstance(source, io.FileIO):
-        return _of_file(source, digest, "", lambda: _state(source.fileno()))
+        return _of_file(source, digest, "", most_bytes, lambda: _state(source.fileno()))
     else:
         digest.update(b"samples()")
         digest.update(source.tobytes())
@@ -50,9 +58,14 @@ def identity(source: Path | bytes | io.FileIO | Samples | Decoded) -> Identity |
 
 
 def _of_file(
-    file: io.FileIO, digest: hashlib._Hash, suffix: str, state: Callable[[], tuple[int, ...]]
+    file: io.FileIO,
+    digest: hashlib._Hash,
+    suffix: str,
+    most_bytes: float,
+    state: Callable[[], tuple[int, ...]],
 ) -> Identity | None:
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    found = os.fstat(file.fileno())
+    if not stat.S_ISREG(found.st_mode) or found.st_size > most_bytes:
         return None
     before = _state(file.fileno())
     digest.update(b"file" + suffix.encode())  # the suffix is a hint for what has no header
