@@ -250,6 +250,24 @@ def test_a_job_that_is_not_accepted_costs_nothing_of_the_day(tmp_path: Path) -> 
         assert server.gates.admission.usage.heard_today(headers["X-API-Key"].split("_")[1]) == 3.0
 
 
+def test_a_repeat_of_an_accepted_job_is_answered_however_many_jobs_wait(tmp_path: Path) -> None:
+    with guarded(Settings(home=tmp_path, probe_every_s=0, jobs_tenant_most=1)) as server:
+        headers = {"X-API-Key": server.key()}
+
+        def handed_in(key: str) -> tuple[int, str]:
+            files, data = {"file": ("a.wav", wav(3.0))}, {"idempotency_key": key}
+            answer = httpx2.post(
+                f"{server.url}/v1/jobs", headers=headers, files=files, data=data, timeout=120
+            )
+            return answer.status_code, answer.json().get("id", "")
+
+        first = handed_in("one")
+
+        assert first[0] == 202
+        assert handed_in("one") == first
+        assert handed_in("two") == (429, "")
+
+
 def test_a_keys_requests_at_once_are_bounded_and_given_back(tmp_path: Path) -> None:
     from fakes import FakeEngine
 

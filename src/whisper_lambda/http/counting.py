@@ -25,8 +25,6 @@ from whisper_lambda.job import Job
 from whisper_lambda.jobs.desk import Handed
 from whisper_lambda.types import SAMPLE_RATE
 
-LATEST = 100  # jobs among which a repeat is looked for
-
 
 @asynccontextmanager
 async def counted(
@@ -72,14 +70,10 @@ async def counted(
 
 
 async def _again(house: House, handed: Handed) -> bool:
-    """Tell whether one of the tenant's latest jobs has this idempotency key: a repeat is never refused."""
-    named = handed.idempotency_key
-    if named is None:
-        return False
-    latest = await anyio.to_thread.run_sync(
-        lambda: house.office.desk().listed(handed.tenant, limit=LATEST), limiter=house.threads
+    """Tell whether this is a job that was accepted and counted before."""
+    return handed.idempotency_key is not None and await anyio.to_thread.run_sync(
+        lambda: house.office.desk().repeats(handed), limiter=house.threads
     )
-    return any(job.idempotency_key == named for job in latest)
 
 
 def seconds_of(service: Service, recording: Recording, most_s: float) -> float:

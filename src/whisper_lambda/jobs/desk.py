@@ -21,6 +21,7 @@ from whisper_lambda.ports import Fanout, JobStore, ObjectStore
 from whisper_lambda.types import Segment, Transcript
 
 LEAST_PRIORITY, MOST_PRIORITY = 0, 9
+LATEST = 100  # jobs among which a repeat is looked for
 WAIT_FOR_UPLOAD_S = 7 * 86_400.0  # a job whose recording never comes, or that never ends, is forgotten
 
 
@@ -56,7 +57,7 @@ class Desk:
         """
         job_id = f"job_{secrets.token_hex(12)}"
         key = places.source_key(handed.tenant, job_id)
-        self._check_room(handed)
+        self._check_room(handed, job_id)
         stored = self.objects.put(key, recording)
         try:
             return self._created(job_id, key, stored.size_bytes, stored.sha256, order, handed)
@@ -66,8 +67,8 @@ class Desk:
 
     def accept_stored(self, order: Order, key: str, handed: Handed) -> Job:
         """Take a job whose recording is an object already; it is deleted when the job has ended."""
-        self._check_room(handed)
         job_id = f"job_{secrets.token_hex(12)}"
+        self._check_room(handed, job_id)
         return self._created(job_id, key, self.objects.size(key), key, order, handed)
 
     def accept_upload(self, order: Order, upload_id: str, handed: Handed) -> Job:
@@ -79,9 +80,9 @@ class Desk:
         Returns:
             The job; one upload has one, so asking again gives the first.
         """
-        self._check_room(handed)
         key = uploads.key(handed.tenant, upload_id)
         job_id = f"job_{upload_id.removeprefix('upl_')}"
+        self._check_room(handed, job_id)
         job = self._created(job_id, key, 0, key, order, handed, expires=time.time() + WAIT_FOR_UPLOAD_S)
         with contextlib.suppress(ObjectMissing):
             self.objects.size(key)
@@ -129,10 +130,18 @@ class Desk:
             )
         return job
 
-    def _check_room(self, handed: Handed) -> None:
+    def _check_room(self, handed: Handed, job_id: str) -> None:
         most = self.settings.jobs_tenant_most
-        if self.store.live(handed.tenant) >= most:
+        if self.store.live(handed.tenant) >= most and not self.repeats(handed, job_id):
             raise TooManyJobs(f"{most} of your jobs wait or run already; send it when one has ended")
+
+    def repeats(self, handed: Handed, job_id: str = "") -> bool:
+        """Tell whether one of the tenant's latest jobs is this one: no limit refuses a repeat."""
+        named = handed.idempotency_key
+        return any(
+            job.id == job_id or (named is not None and job.idempotency_key == named)
+            for job in self.store.list(handed.tenant, limit=LATEST)
+        )
 
     def job(self, job_id: str, tenant: str) -> Job:
         """Return a job of the tenant's; NoSuchJob where there is none."""
