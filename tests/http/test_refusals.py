@@ -142,6 +142,19 @@ def test_bodies_that_are_not_what_they_say(
     assert is_enveloped(answer)
 
 
+@pytest.mark.parametrize("piece", [70_000, 3])
+def test_a_fields_name_that_is_too_long_is_what_the_answer_speaks_of(http: httpx2.Client, piece: int) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="' + b"n" * 5000 + b'"\r\n\r\nx\r\n--b--\r\n'
+    sent = (body[at : at + piece] for at in range(0, len(body), piece))
+
+    answer = http.post(
+        TRANSCRIPTIONS, content=sent, headers={"Content-Type": "multipart/form-data; boundary=b"}
+    )
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "broken_request")
+    assert "longer than 4096 bytes" in answer.json()["error"]["message"]
+
+
 def test_a_request_without_a_body_lacks_its_file(http: httpx2.Client) -> None:
     answer = http.post(TRANSCRIPTIONS)
 

@@ -7,6 +7,7 @@ client calls its file is never read.
 from __future__ import annotations
 
 import io
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -35,6 +36,7 @@ from whisper_lambda.http.fields import LONGEST_VALUE, Field, Values, blamed
 from whisper_lambda.http.jsonbody import pairs
 
 MEGABYTE = 1_000_000
+_LONGEST_HEAD = 4096  # bytes of one header of a part: the field's name is in it
 _LONGEST_FORM = 4 * LONGEST_VALUE  # bytes of a form that carries no file
 Recording = bytes | io.FileIO
 
@@ -223,7 +225,8 @@ class _Multipart:
         if not boundary:
             raise BrokenRequest("the multipart content type names no boundary")
         try:
-            parser = MultipartParser(boundary, self._callbacks())  # type: ignore[arg-type]
+            # A longer header is refused by `_head`, which says so.
+            parser = MultipartParser(boundary, self._callbacks(), max_header_size=sys.maxsize)  # type: ignore[arg-type]
             async for piece in request.stream():
                 parser.write(piece)
                 await self._spooled()
@@ -244,8 +247,8 @@ class _Multipart:
     def _callbacks(self) -> dict[str, Any]:
         return {
             "on_part_begin": self._begin,
-            "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
-            "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
+            "on_header_field": lambda data, start, end: self._head(self._header[0], data[start:end]),
+            "on_header_value": lambda data, start, end: self._head(self._header[1], data[start:end]),
             "on_header_end": self._header_end,
             "on_headers_finished": self._headers_finished,
             "on_part_data": self._data,
@@ -255,6 +258,13 @@ class _Multipart:
 
     def _begin(self) -> None:
         self._headers = []
+
+    def _head(self, kept: bytearray, more: bytes) -> None:
+        kept += more
+        if len(kept) > _LONGEST_HEAD:
+            raise BrokenRequest(
+                f"a part's header is longer than {_LONGEST_HEAD} bytes: only a field's name belongs there"
+            )
 
     def _header_end(self) -> None:
         self._headers.append((bytes(self._header[0]).lower(), bytes(self._header[1])))
