@@ -96,7 +96,7 @@ history: $(READY_TO_TEST)  ## kill and stop workers at random while jobs come in
 
 # The committed figures: make live-bench MANIFESTS=../shared/speech/open/longform LIVE=docs/benchmarks-live.md
 LIVE ?= build/benchmarks-live.md
-live-bench: $(READY_TO_BENCH)  ## how late live words come, how right, at what cost (6 min)
+live-bench: $(READY_TO_BENCH)  ## how late live words come, how right, at what cost (20 min)
 	@mkdir -p $(dir $(LIVE))
 	$(BIN)/whisper-lambda bench live --out $(LIVE) $(BENCH) $(MANIFESTS)
 

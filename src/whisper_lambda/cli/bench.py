@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -37,8 +38,9 @@ def bench(
     ] = sys.executable,
     quick: Annotated[bool, typer.Option("--quick", help="a sample of everything, in three minutes")] = False,
     seconds: Annotated[
-        float, typer.Option(min=1, help="live: of each long recording; the parts but one: of half of that")
-    ] = 40.0,
+        float | None,
+        typer.Option(min=1, help="live: of each long recording, for part one", show_default="all"),
+    ] = None,
     nth: Annotated[int, typer.Option(min=1, help="run every nth of the short clips only")] = 1,
     run: Annotated[
         str | None, typer.Option(help="name of the raw file to add to; default: today's date")
@@ -49,7 +51,7 @@ def bench(
 ) -> None:
     """Measure speed, words, memory and start against faster-whisper and openai-whisper."""
     if str(manifests[0]) == LIVE:
-        _live(manifests[1:], out, seconds=QUICK_S if quick else seconds, quick=quick, part=part)
+        _live(manifests[1:], out, seconds=QUICK_S if quick else seconds or math.inf, quick=quick, part=part)
         return
     # The parts bring numpy, and the tables their own libraries: not for those who ask for help only.
     from whisper_lambda.tools import bench as benchmark

@@ -30,6 +30,7 @@ IDLE_S = 4.0  # audio kept while no utterance is open: an unsure one begins so f
 SURE_LANGUAGE = 0.6  # below this probability an utterance is in the language of the one before
 HEARD_BEYOND_S = 0.25  # a decode that saw so much after the last speech need not be repeated at the endpoint
 MUTE_S = 1.0  # of speech after committed words without a token, and each second more: they lead it astray
+JOINED_S = 3.0  # a pause up to which the words before it are context for what follows
 LISTEN_FROM_S = 1.0  # of an utterance before its language is heard
 
 
@@ -222,13 +223,30 @@ class Session:
             return True
         self.state = replace(self.state, ear=ear)
         if what == "started":
-            self.state = replace(self.state, window=ear.started, decoded=ear.started, fruitless=0)
+            self._open()
             events.append(Started(ear.started / SAMPLE_RATE, ear.unsure))
-        elif not ear.open:
+        elif not ear.open and not self._joined:
             at = max(ear.ended, ear.at - round(IDLE_S * SAMPLE_RATE))
-            self.state = replace(self.state, window=at, decoded=at)
+            self.state = replace(self.state, window=at, decoded=at, inside=(), before=())
             self._tape.forget(at)
         return True
+
+    @property
+    def _joined(self) -> bool:
+        """Whether the words of the utterance before stay in the window of what is said next."""
+        state = self.state
+        pause_s = (state.ear.at - state.ear.ended) / SAMPLE_RATE
+        known = state.spoken == self.options.language  # heard anew, it must not be heard from the last one
+        return bool(state.inside) and known and pause_s <= JOINED_S
+
+    def _open(self) -> None:
+        """Begin the window of an utterance."""
+        started = self.state.ear.started
+        self.state = replace(self.state, decoded=started, fruitless=0)
+        if self._joined and not self.state.ear.unsure:
+            self._trim()
+        else:
+            self.state = replace(self.state, window=started, inside=(), before=())
 
     def _stop(self, ear: Ear) -> list[Event]:
         self.state = replace(
@@ -284,7 +302,12 @@ class Session:
         state = self.state
         if not state.inside or state.ear.unsure or state.unsure:
             return -math.inf
-        return state.ear.spoke / SAMPLE_RATE - state.inside[-1].end
+        return state.ear.spoke / SAMPLE_RATE - self._words_end_s
+
+    @property
+    def _words_end_s(self) -> float:
+        """Where the committed words in the window end: not before the utterance begins."""
+        return max(self.state.inside[-1].end, self.state.ear.started / SAMPLE_RATE)
 
     def _begin_anew(self) -> list[Event]:
         """Begin the window after its committed words: told to go on from them, the decoder says little.
@@ -292,7 +315,7 @@ class Session:
         Somebody speaks there, so the step is due again at once; it cannot come here twice in a row.
         """
         self.state = replace(self.state, hypotheses=())
-        self._cut_at(math.ceil(self.state.inside[-1].end * SAMPLE_RATE))
+        self._cut_at(math.ceil(self._words_end_s * SAMPLE_RATE))
         return []
 
     def _window(self) -> Window:
@@ -303,7 +326,7 @@ class Session:
             start=start,
             prefix=tuple(t for w in state.inside for t in w.tokens),
             before=state.before,
-            settled_s=state.inside[-1].end - start if state.inside else 0.0,
+            settled_s=self._words_end_s - start if state.inside else 0.0,
             final=state.ending,
         )
 
@@ -343,9 +366,9 @@ class Session:
         trim_s = self.pace.trim_s
         if self.state.ear.unsure:
             kept_s, trim_s = UNSURE_KEPT_S, 2 * UNSURE_KEPT_S
-        if not inside or inside[-1].end - self.state.window / SAMPLE_RATE < trim_s:
+        if not inside or self._words_end_s - self.state.window / SAMPLE_RATE < trim_s:
             return
-        last = inside[-1].end
+        last = self._words_end_s
         leaving = [i for i in range(1, len(inside)) if last - inside[i].start >= kept_s]
         if not leaving:
             return
@@ -376,11 +399,16 @@ class Session:
         """Commit what is left of an utterance, and begin to wait for the next."""
         state = self.state
         events = self._commit(words, language)
-        language = self.state.language
+        language, inside = self.state.language, () if state.unsure else self.state.inside
         self.state = State(
-            ear=state.ear, window=state.end, decoded=state.end, spoken=language or state.spoken
+            ear=state.ear,
+            window=state.window if inside else state.end,
+            decoded=state.end,
+            inside=inside,
+            before=state.before if inside else (),
+            spoken=language or state.spoken,
         )
-        self._tape.forget(state.end)
+        self._tape.forget(self.state.window)
         return [
             *events,
             *([Tentative(())] if state.hypotheses else []),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import time
@@ -29,6 +30,7 @@ from whisper_lambda.types import SAMPLE_RATE, Options, Samples, Transcript
 KEPT_UP_S = 6.0  # p95 a session may have and be kept up with
 MODEL = "base"
 PARTS = ("one", "peer", "crowds", "idle")
+PART_S = 20.0  # of each recording, for the parts in which words are not scored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +47,7 @@ class Piece:
 class Plan:
     """What is to be measured."""
 
-    seconds: float  # of each recording with utterances
+    seconds: float = math.inf  # of each recording with utterances
     counts: Sequence[int]  # how many sessions at once are tried
     delay: Delay = "low"
     parts: Collection[str] = PARTS  # the rest stays as the raw figures of an earlier run have it
@@ -57,7 +59,7 @@ def run(
     """Measure, and write the page once every part was; return the raw figures.
 
     Args:
-        entries: recordings; of those with utterances the beginning, of others all, is played.
+        entries: recordings; where only words' lateness is looked at, the beginning of each is played.
         out: the page; plot and raw figures go beside it.
         plan: what to measure.
         command: how this was called.
@@ -66,14 +68,15 @@ def run(
     Raises:
         BadOption: no such part.
     """
-    parts, delay, seconds = plan.parts, plan.delay, plan.seconds
+    parts, delay = plan.parts, plan.delay
+    part_s = min(plan.seconds, PART_S)
     if unknown := set(parts) - set(PARTS):
         raise BadOption(f"the parts of `bench live` are {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
     settings, raw = replace(Settings.from_env(), model=MODEL), out.with_suffix(".json")
     with build(replace(settings, threads=1)) as service, service.router.engine(MODEL) as (engine, choice):
         say("offline, for the words and their times")
-        pieces = list(_pieces(entries, seconds, service, texts="one" in parts))
-        halves = [replace(p, samples=p.samples[: int(seconds / 2 * SAMPLE_RATE)]) for p in pieces]
+        pieces = list(_pieces(entries, plan.seconds if "one" in parts else part_s, service))
+        begins = [replace(p, samples=p.samples[: int(part_s * SAMPLE_RATE)]) for p in pieces]
         cores = machine.cores(settings)
         found: dict[str, Any] = {
             "machine": f"{platform.machine()}, {cores} cores, {', '.join(machine.instructions())}",
@@ -82,19 +85,19 @@ def run(
         }
         if "one" in parts:
             say(f"{len(pieces)} recordings, one session each")
-            ours = [_alone(engine, p, delay) for p in pieces]
+            ours = [_told(say, p, _alone(engine, p, delay)) for p in pieces]
             found["one"] = _figures(pieces, ours)
             found["sets"] = _sets(pieces, ours)
             late = (_latencies(p, o)[0] for p, o in zip(pieces, ours, strict=True))
             found["latencies"] = [round(x, 3) for each in late for x in each]
         if "peer" in parts:
             say("LocalAgreement on 30 s windows, on part of the same audio, and ours on that part, in turn")
-            found["peer"] = _pair(engine, halves, delay)
+            found["peer"] = _pair(engine, begins, delay)
         if "crowds" in parts:
             found["crowds"] = {}
             for count in plan.counts:
                 say(f"{count} sessions at once on {cores} cores")
-                found["crowds"][str(count)] = _crowd(engine, halves, count, cores, delay)
+                found["crowds"][str(count)] = _crowd(engine, begins, count, cores, delay)
         if "idle" in parts:
             found["idle"] = idle_cpu(lambda: session_of(engine, "en", PACES[delay]))
     results = {**(json.loads(raw.read_text(encoding="utf-8")) if raw.exists() else {}), **found}
@@ -129,22 +132,30 @@ def _sets(pieces: Sequence[Piece], played: Sequence[Played]) -> dict[str, dict[s
     return found
 
 
-def _pieces(entries: Sequence[Entry], seconds: float, service: Service, *, texts: bool) -> Iterator[Piece]:
-    """Yield recordings and what is heard in them offline: of half of each where texts are not compared."""
+def _pieces(entries: Sequence[Entry], seconds: float, service: Service) -> Iterator[Piece]:
+    """Yield recordings, no more than so much of the long ones, and what is heard in them offline."""
     for entry in entries:
         if not entry.text or not entry.language:
             continue
         samples = service.decode(entry.path).samples
         reference = entry.text
-        if entry.utterances:
+        if entry.utterances and len(samples) > seconds * SAMPLE_RATE:
             told = [u for u in read_utterances(entry.utterances) if u.end <= seconds]
             samples = samples[: int((told[-1].end + 0.3) * SAMPLE_RATE)] if told else samples[:0]
             reference = " ".join(u.text for u in told)
-        if not texts:
-            samples = samples[: int(seconds / 2 * SAMPLE_RATE)]
         if len(samples):
             offline = service.transcribe(samples, Options(language=entry.language, times="word"), model=MODEL)
             yield Piece(entry, samples, reference, offline)
+
+
+def _told(say: Callable[[str], None], piece: Piece, played: Played) -> Played:
+    """Say how it went, for those who wait, and return it."""
+    refs = [_normal(piece, piece.reference)]
+    live = error_rate(refs, [_normal(piece, played.text)])
+    offline = error_rate(refs, [_normal(piece, piece.offline.text)])
+    said = f"{live.words} words, WER {100 * live.wer:.2f} live, {100 * offline.wer:.2f} offline"
+    say(f"  {Path(piece.entry.audio).name}, {played.audio_s:.0f} s: {said}")
+    return played
 
 
 def _alone(engine: Engine, piece: Piece, delay: Delay) -> Played:
@@ -173,7 +184,8 @@ def _crowd(engine: Engine, pieces: Sequence[Piece], count: int, cores: int, dela
 
 def _latencies(piece: Piece, played: Played) -> tuple[list[float], list[float]]:
     """Return for each word also heard offline how long after its end there it was committed, and shown."""
-    theirs = [w for w in piece.offline.words if _bare(w.text)]
+    played_s = len(piece.samples) / SAMPLE_RATE
+    theirs = [w for w in piece.offline.words if _bare(w.text) and w.end <= played_s]
     mine = [i for i, w in enumerate(played.words) if _bare(w.text)]
     matcher = SequenceMatcher(
         None, [_bare(w.text) for w in theirs], [_bare(played.words[i].text) for i in mine], autojunk=False

@@ -108,7 +108,7 @@ against the session's own word times. Steps are not batched here, so this is the
 ## Against LocalAgreement on 30 s windows
 
 The algorithm of ufal/whisper_streaming (buffer decoded whole each second, cut beyond 15 s, no VAD) on the
-same engine, greedy as ours, on the first half of the same audio, in the same run.
+same engine and beam, on the beginning of each recording ({pair["ours"]["audio_s"]:.0f} s), in the same run.
 
 | | p50 | p95 | first shown, p50 | processor seconds per audio second |
 |---|---|---|---|---|

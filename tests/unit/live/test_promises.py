@@ -25,8 +25,8 @@ COMPLETED = "conversation.item.input_audio_transcription.completed"
 class Speaker:
     """A session as a server holds it, and what its client has been told so far."""
 
-    def __init__(self, engine: ScriptedEngine, delay: Any, *, commits: bool) -> None:
-        self.session = Session(engine, pace=PACES[delay])
+    def __init__(self, engine: ScriptedEngine, delay: Any, language: str | None, *, commits: bool) -> None:
+        self.session = Session(engine, Options(language=language), pace=PACES[delay])
         self.conversation = Conversation(commits=commits)
         self.words: list[Word] = []  # committed
         self.sent: list[dict[str, Any]] = []
@@ -68,7 +68,7 @@ def test_committed_words_stay_and_deltas_are_the_transcript(
 ) -> None:
     """Random packets, pauses and paces, several sessions in turn on one engine, at any load."""
     rng, engine = Random(seed), ScriptedEngine()
-    speakers = [Speaker(engine, d, commits=rng.random() < 0.3) for d in delays]
+    speakers = [Speaker(engine, d, rng.choice([None, "es"]), commits=rng.random() < 0.3) for d in delays]
     coming = [spoken(voice, rng) for _ in speakers]
     eagerness = rng.choice([1.0, 0.5, 0.1])
     while any(len(c) for c in coming):

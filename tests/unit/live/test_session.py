@@ -151,6 +151,40 @@ def test_the_language_is_heard_for_each_utterance_and_kept_within_one(voice: Sam
     assert {e.language for e in fixed if isinstance(e, Committed | Ended)} == {"es"}
 
 
+@pytest.mark.parametrize(
+    ("language", "pause_s", "joined"), [("es", 1.0, True), ("es", 6.0, False), (None, 1.0, False)]
+)
+def test_words_before_a_short_pause_are_context_for_what_follows(
+    language: str | None, pause_s: float, joined: bool, voice: Samples
+) -> None:
+    engine = ScriptedEngine()
+    session, first, begun = Session(engine, Options(language=language)), [], 0
+    for part in cut(said(voice[:80_000], pause_s), [1600]):
+        engine.windows.clear()
+        begun += sum(isinstance(e, Started) for e in session.feed(part))
+        if engine.windows and len(first) < begun:
+            first.append(engine.windows[-1])
+
+    assert len(first) >= 2
+    assert not first[0].prefix
+    assert bool(first[-1].prefix) == joined
+    spoken_at = first[-1].start + first[-1].settled_s
+    assert not joined or spoken_at > 5.0 + pause_s - 0.5  # no word of the second stands in the pause
+
+
+def test_words_of_another_language_are_no_context(voice: Samples) -> None:
+    engine = ScriptedEngine()
+    session = Session(engine, Options(language="es"))
+    session.feed(said(voice[:80_000], 0.7)[: 5 * SAMPLE_RATE + 11_200])
+    assert session.state.inside
+    assert not session.state.open
+    session.options = Options(language="en")
+    engine.windows.clear()
+    session.feed(voice[:32_000])
+
+    assert not engine.windows[0].prefix
+
+
 def test_a_longer_delay_decodes_less_often(voice: Samples) -> None:
     steps = {}
     for delay in ("minimal", "low", "medium", "high", "xhigh"):
