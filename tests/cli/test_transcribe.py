@@ -4,14 +4,16 @@ import json
 import os
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli.conftest import Cli, on_terminal, started, write_noise
-from fakes import fake_service
+from fakes import FakeEngine, fake_service
 from prompts import FIXTURES, Prompt
 from whisper_lambda.cli import run
+from whisper_lambda.types import Chunk, ChunkResult, Dropped, Options
 
 SAID = b"Hola a todos.\n"
 
@@ -66,6 +68,29 @@ def test_a_fallback_is_told_once_however_many_files(cli: Cli, tmp_path: Path) ->
     ran = cli("transcribe", ".", "--vad=off", "--model=small", FAKE_SERVED="base")
 
     assert ran.stderr.decode().count("answers for small") == 1
+
+
+class UnlikelyEngine(FakeEngine):
+    """Believes nothing of what it hears."""
+
+    def transcribe(self, chunk: Chunk, options: Options) -> ChunkResult:
+        refused = Dropped(0.0, chunk.duration, "low_confidence", "la la la")
+        return replace(super().transcribe(chunk, options), segments=(), dropped=(refused,))
+
+
+@pytest.mark.parametrize("given", [["--language", "fi"], []])
+def test_a_language_in_which_nothing_is_likely_is_named(
+    capfd: pytest.CaptureFixture[str], short: Path, given: list[str]
+) -> None:
+    code = run(
+        ["transcribe", str(short), "--vad=off", *given],
+        build=lambda settings: fake_service(UnlikelyEngine(), settings),
+    )
+    out, err = capfd.readouterr()
+
+    assert (code, out.strip()) == (0, "")
+    assert "left out: 0.0-1.0 s (low_confidence)" in err
+    assert ("no text is likely in fi, which --language asked for" in err) == bool(given)
 
 
 def test_quiet_leaves_errors_only(cli: Cli, short: Path) -> None:
@@ -240,6 +265,21 @@ def test_clips_leave_the_rest_unheard_and_the_times_alone(cli: Cli, tmp_path: Pa
     assert json.loads(ran.stdout)["duration"] == pytest.approx(60, abs=0.1)
     assert loud
     assert all(s["start"] <= 45 and s["end"] >= 40 for s in loud)
+
+
+def test_clips_beyond_a_recordings_end_are_told_of_and_one_without_any_fails(
+    cli: Cli, short: Path, tmp_path: Path
+) -> None:
+    write_noise(tmp_path / "long.wav", 60)
+    ran = cli("transcribe", short, "long.wav", "--vad=off", "--clip-timestamps", "40,45,70,80")
+
+    assert (ran.returncode, ran.stdout) == (1, SAID)
+    assert f"{short.name}: --clip-timestamps: nothing to hear from 40, 70 s on: " in ran.stderr.decode()
+    assert "(empty_audio)" in ran.stderr.decode()
+    assert (
+        "long.wav: warning: --clip-timestamps: nothing to hear from 70 s on: the recording ends at 60.0 s"
+        in ran.stderr.decode()
+    )
 
 
 @pytest.mark.parametrize(

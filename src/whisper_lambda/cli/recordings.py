@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whisper_lambda.cli.clips import Clip, only
+from whisper_lambda.cli.clips import Clip, clipped
 from whisper_lambda.cli.inputs import Recording, read_input
 from whisper_lambda.cli.listening import Planned, listen
 from whisper_lambda.cli.outputs import file_bases, write_whole
@@ -101,8 +101,7 @@ def _heard(run: Run, recording: Recording) -> Transcript:
     run.display.begin(recording.name)
     source: Source = read_input(recording, max_bytes=run.service.settings.max_audio_mb * 1_000_000)
     if run.clips:
-        decoded = run.service.decode(source)
-        source = replace(decoded, samples=only(decoded.samples, run.clips))
+        source = clipped(run.service.decode(source), run.clips)
     transcript = None
     for event in listen(run.service, source, run.options, model=run.model, bounds=run.bounds):
         if isinstance(event, Planned):
@@ -132,12 +131,15 @@ def _deliver(run: Run, recording: Recording, transcript: Transcript, base: Path 
     elif not run.stream:
         _print(run, run.renderers[0](transcript))
     if not run.quiet:
-        for line in _remarks(transcript, verbose=run.verbose):
+        for line in _remarks(transcript, given=run.options.language, verbose=run.verbose):
             say(f"{recording.name}: {line}")
 
 
-def _remarks(transcript: Transcript, *, verbose: bool) -> Iterator[str]:
+def _remarks(transcript: Transcript, *, given: str | None, verbose: bool) -> Iterator[str]:
     yield from (f"warning: {warning}" for warning in transcript.warnings)
+    unlikely = any(d.reason == "low_confidence" for d in transcript.dropped)
+    if given and unlikely and not transcript.segments:
+        yield f"warning: no text is likely in {given}, which --language asked for: without it, it is detected"
     dropped = [d for d in transcript.dropped if verbose or d.text]
     if dropped:
         spans = ", ".join(f"{d.start:.1f}-{d.end:.1f} s ({d.reason})" for d in dropped)
