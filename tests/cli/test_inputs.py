@@ -3,7 +3,7 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from whisper_lambda.cli.inputs import read_input, recordings
+from whisper_lambda.cli.inputs import read_input, reason, recordings
 from whisper_lambda.errors import AudioTooLarge, BadOption
 
 
@@ -42,6 +42,23 @@ def test_links_in_a_ring_are_left_to_the_opening_of_the_file() -> None:
     [ring] = recordings(["ring.mp3"])
     with pytest.raises(OSError, match="symbolic links"):
         read_input(ring, max_bytes=10)
+
+
+def test_an_empty_name_is_no_folder() -> None:
+    touch("a.mp3")
+
+    with pytest.raises(BadOption, match="empty"):
+        recordings(["", "a.mp3"])
+
+
+def test_a_failure_names_the_file_at_fault_where_it_is_not_the_recording() -> None:
+    [talk] = recordings(["talk.mp3"])
+
+    gone = reason(FileNotFoundError(2, "No such file or directory", "talk.mp3"), talk)
+    home = reason(FileNotFoundError(2, "No such file or directory", "/nowhere/models"), talk)
+
+    assert gone == "No such file or directory (file_error)"
+    assert home == "/nowhere/models: No such file or directory (file_error)"
 
 
 def test_a_pattern_the_shell_left_is_expanded() -> None:

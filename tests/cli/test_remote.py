@@ -60,6 +60,16 @@ def test_one_that_fails_does_not_stop_the_others(mp3: Path, capsys: pytest.Captu
         (["--server", "nowhere"], 2, "address is http"),
         (["--server", "http://127.0.0.1:9", "--clip-timestamps", "0,1"], 2, "--clip-timestamps"),
         (["--server", "http://127.0.0.1:9", "--kbit-per-s", "1", "--compress", "always"], 2, "6 to 256"),
+        (["--server", "http://127.0.0.1:9", "--no-cache"], 2, "--no-cache goes"),
+        (["--server", "http://127.0.0.1:9", "--threads", "0", "--stream"], 2, "--threads and --stream go"),
+        (["--server", "http://127.0.0.1:9", "--batch-size", "2"], 2, "--batch-size"),
+        (["--server", "http://127.0.0.1:9", "--local-files-only"], 2, "--local-files-only"),
+        (
+            ["--server", "http://127.0.0.1:9", "--job", "--compress", "always"],
+            2,
+            "--compress goes without --job",
+        ),
+        (["--job", "--kbit-per-s", "12"], 2, "--kbit-per-s goes without --job"),
     ],
 )
 def test_what_cannot_work_is_refused_in_a_line(

@@ -3,13 +3,15 @@
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cli.conftest import Cli, on_terminal, started, write_noise
+from cli.conftest import FAKE_CLI, Cli, environment, on_terminal, started, write_noise
 from fakes import FakeEngine, fake_service
 from prompts import FIXTURES, Prompt
 from whisper_lambda.cli import run
@@ -190,6 +192,23 @@ def test_a_failing_engine_is_a_plain_line(cli: Cli, short: Path) -> None:
         f"error: {short}: the fake engine was told to fail; tell it not to (engine_failed)"
     ]
     assert b"Traceback" in debug.stderr
+
+
+def test_a_full_disk_behind_stdout_is_not_the_recordings_fault(short: Path) -> None:
+    if not os.access("/dev/full", os.W_OK):
+        pytest.skip("/dev/full is Linux's")
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, str(FAKE_CLI), "transcribe", str(short), "--vad=off"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            text=True,
+            check=False,
+        )
+
+    assert ran.returncode == 1
+    assert "standard output: No space left" in ran.stderr
 
 
 def test_several_texts_share_stdout_with_their_names_on_stderr(cli: Cli, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from whisper_lambda.cli.counters import LIVE, LOOK_S, Here, There
-from whisper_lambda.cli.inputs import Recording, read_input
+from whisper_lambda.cli.inputs import Recording, read_input, reason
 from whisper_lambda.cli.outputs import file_bases
 from whisper_lambda.cli.progress import BarDisplay, LineDisplay
 from whisper_lambda.cli.remote import HOPELESS, LARGEST_PIPE_BYTES, deliver
@@ -112,8 +112,7 @@ def _tried(handing: Handing, recording: Recording, step: Callable[[Recording], T
         raise
     except (WhisperLambdaError, OSError) as failure:
         handing.display.end()
-        code = failure.code if isinstance(failure, WhisperLambdaError) else "file_error"
-        say(f"error: {recording.name}: {failure} ({code})")
+        say(f"error: {recording.name}: {reason(failure, recording)}")
         return None
 
 

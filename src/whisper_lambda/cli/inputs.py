@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from whisper_lambda.errors import AudioTooLarge, BadOption
+from whisper_lambda.errors import AudioTooLarge, BadOption, WhisperLambdaError
 
 # What a folder's media files are called. Only a folder is searched by name: a file given by name
 # is tried whatever it is called, and the decoder never looks at the name at all.
@@ -80,7 +80,7 @@ def recordings(arguments: Iterable[str]) -> list[Recording]:
     is expanded here. A name that does not exist is kept: opening it will fail, and only it.
 
     Raises:
-        BadOption: standard input is named twice, or is a terminal; a folder without media files.
+        BadOption: standard input is named twice, or is a terminal; a folder without media files; no name.
     """
     found: list[Recording] = []
     seen: set[str | None] = set()
@@ -94,6 +94,16 @@ def recordings(arguments: Iterable[str]) -> list[Recording]:
                 found.append(recording)
             seen.add(identity)
     return found
+
+
+def reason(failure: Exception, recording: Recording) -> str:
+    """Return why a recording came to nothing, its code and, if another is at fault, that file."""
+    if isinstance(failure, WhisperLambdaError):
+        return f"{failure} ({failure.code})"
+    if isinstance(failure, OSError):
+        other = failure.filename not in {None, str(recording.path)}
+        return f"{failure.filename}: " * other + f"{failure.strerror or failure} (file_error)"
+    return f"unexpected {type(failure).__name__}: {failure} (internal_error; --debug shows where)"
 
 
 def read_input(recording: Recording, *, max_bytes: int) -> Path | bytes:
@@ -112,6 +122,8 @@ def read_input(recording: Recording, *, max_bytes: int) -> Path | bytes:
 
 
 def _expanded(argument: str) -> Iterator[Recording]:
+    if not argument:  # a shell's variable that is not set; as a path it would be the current folder
+        raise BadOption("the name of a recording is empty; . is the current folder")
     if argument == "-":
         if sys.stdin is None or sys.stdin.isatty():
             raise BadOption("standard input is a terminal: pipe a recording into it, or name a file")

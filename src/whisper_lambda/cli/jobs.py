@@ -6,7 +6,6 @@ Here, jobs are done by `serve` or `worker` on the same home; there, by the serve
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -16,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from whisper_lambda.cli.counters import LIVE, LOOK_S, counter
-from whisper_lambda.cli.terminal import harmless, say
+from whisper_lambda.cli.terminal import say, show
 
 app = typer.Typer(no_args_is_help=True, help="Hand in recordings and ask after them.")
 
@@ -108,7 +107,7 @@ def result(
 ) -> None:
     """Print a job's transcript."""
     with closing(counter(server, key)) as jobs:
-        sys.stdout.write(harmless(jobs.result(job_id, format_, partial=partial)))
+        show(jobs.result(job_id, format_, partial=partial))
 
 
 @app.command("cancel")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whisper_lambda.cli.clips import Clip, clipped
-from whisper_lambda.cli.inputs import Recording, read_input
+from whisper_lambda.cli.inputs import Recording, read_input, reason
 from whisper_lambda.cli.listening import Planned, listen
 from whisper_lambda.cli.outputs import file_bases, write_whole
 from whisper_lambda.cli.progress import BarDisplay, LineDisplay, clock
-from whisper_lambda.cli.terminal import harmless, say
+from whisper_lambda.cli.terminal import say, show
 from whisper_lambda.economy.bounds import Bounds
 from whisper_lambda.errors import (
     BadOption,
@@ -22,7 +21,6 @@ from whisper_lambda.errors import (
     ModelUnavailable,
     UnknownLanguage,
     UnknownModel,
-    WhisperLambdaError,
 )
 from whisper_lambda.transcript.formats import Renderer, renderer
 from whisper_lambda.types import ChunkResult, ModelChoice, Options, Transcript
@@ -93,8 +91,8 @@ def _transcribe_one(run: Run, recording: Recording, base: Path | None) -> None:
         run.display.end()
         if run.debug:
             traceback.print_exc()
-        run.failures.append((recording, _reason(failure)))
-        say(f"error: {recording.name}: {_reason(failure)}")
+        run.failures.append((recording, reason(failure, recording)))
+        say(f"error: {recording.name}: {reason(failure, recording)}")
 
 
 def _heard(run: Run, recording: Recording) -> Transcript:
@@ -170,13 +168,4 @@ def _so_far(result: ChunkResult) -> str:
 
 def _print(run: Run, text: str) -> None:
     with run.display.hidden():
-        sys.stdout.write(harmless(text) if sys.stdout.isatty() else text)
-        sys.stdout.flush()
-
-
-def _reason(failure: Exception) -> str:
-    if isinstance(failure, WhisperLambdaError):
-        return f"{failure} ({failure.code})"
-    if isinstance(failure, OSError):
-        return f"{failure.strerror or failure} (file_error)"
-    return f"unexpected {type(failure).__name__}: {failure} (internal_error; --debug shows where)"
+        show(text)

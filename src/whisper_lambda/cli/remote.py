@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from whisper_lambda.cli.inputs import Recording, read_input
+from whisper_lambda.cli.inputs import Recording, read_input, reason
 from whisper_lambda.cli.outputs import file_bases, write_whole
 from whisper_lambda.cli.progress import BYTES_PER_MB, BarDisplay, LineDisplay
-from whisper_lambda.cli.terminal import harmless, say
+from whisper_lambda.cli.terminal import say, show
 from whisper_lambda.client.client import Client
 from whisper_lambda.client.steps import Progress
 from whisper_lambda.errors import (
@@ -65,8 +64,7 @@ def transcribe_remotely(errand: Errand, found: Sequence[Recording], folder: Path
                 raise
             except (WhisperLambdaError, OSError) as failure:
                 failed += 1
-                code = failure.code if isinstance(failure, WhisperLambdaError) else "file_error"
-                say(f"error: {recording.name}: {failure} ({code})")
+                say(f"error: {recording.name}: {reason(failure, recording)}")
             finally:
                 errand.display.end()
     if failed and len(found) > 1:
@@ -122,9 +120,7 @@ def deliver(errand: Delivery, recording: Recording, texts: dict[str, str], base:
     """Print what the server wrote, or write its files."""
     errand.display.end()
     if base is None:
-        text = texts[errand.renderers[0].name]
-        sys.stdout.write(harmless(text) if sys.stdout.isatty() else text)
-        sys.stdout.flush()
+        show(texts[errand.renderers[0].name])
         return
     paths = [base.with_name(base.name + r.suffix) for r in errand.renderers]
     for path, renderer in zip(paths, errand.renderers, strict=True):

@@ -39,6 +39,22 @@ def say(line: str) -> None:
         return
 
 
+def show(text: str) -> None:
+    """Write a transcript to stdout: as it is into a pipe or a file, made harmless on a terminal.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        OSError: it cannot be written; the error names stdout, and not the recording.
+    """
+    try:
+        sys.stdout.write(harmless(text) if sys.stdout.isatty() else text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as cause:
+        raise OSError(cause.errno, cause.strerror, "standard output") from cause
+
+
 def open_streams() -> None:
     """Put something in the place of standard streams that were closed before we began (`>&-`).
 

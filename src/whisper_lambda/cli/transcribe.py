@@ -204,9 +204,27 @@ def transcribe(
             f"{len(found)} recordings as {renderers[0].name} cannot share stdout: give --output-dir"
         )
     display = _display(verbose=verbose, quiet=quiet)
+    if server:
+        _refuse(
+            "with hearing it here, not with --server",
+            ("--clip-timestamps", clip_timestamps),
+            ("--model-dir", model_dir),
+            ("--local-files-only", local_files_only),
+            ("--threads", threads is not None),
+            ("--batch-size", batch_size),
+            ("--no-cache", no_cache),
+            ("--stream", stream),
+        )
     if job:
-        if clip_timestamps or stream or budget_usd is not None or max_latency_s is not None:
-            raise BadOption("--clip-timestamps, --stream, --budget-usd and --max-latency-s go without --job")
+        _refuse(
+            "without --job",
+            ("--clip-timestamps", clip_timestamps),
+            ("--stream", stream),
+            ("--budget-usd", budget_usd is not None),
+            ("--max-latency-s", max_latency_s is not None),
+            ("--compress", compress != "auto"),
+            ("--kbit-per-s", kbit_per_s != KBIT_PER_S),
+        )
         from whisper_lambda.cli.counters import counter
         from whisper_lambda.cli.handing import Handing, transcribe_by_jobs, working
 
@@ -224,8 +242,6 @@ def transcribe(
         with closing(jobs):
             return 0 if transcribe_by_jobs(handing, found, folder) else 1
     if server:
-        if clip_timestamps or model_dir:
-            raise BadOption("--clip-timestamps and --model-dir go with hearing it here, not with --server")
         from whisper_lambda.cli.remote import Errand, transcribe_remotely
         from whisper_lambda.client.client import Client
 
@@ -256,6 +272,16 @@ def transcribe(
         debug=debug,
     )
     return 0 if transcribe_all(run, found, folder) else 1
+
+
+def _refuse(why: str, *given: tuple[str, object]) -> None:
+    """Refuse flags that would have no effect: none is ignored.
+
+    Raises:
+        BadOption: some are given.
+    """
+    if names := [name for name, value in given if value]:
+        raise BadOption(f"{' and '.join(names)} {'goes' if len(names) == 1 else 'go'} {why}")
 
 
 def translated(args: Sequence[str]) -> list[str]:
