@@ -91,6 +91,14 @@ def test_a_command_that_does_not_exist() -> None:
     assert len(ran.stderr.splitlines()) == 2
 
 
+@pytest.mark.parametrize("group", ["cache", "deploy", "jobs", "keys", "models"])
+def test_a_group_alone_shows_its_commands_and_says_what_is_missing(group: str) -> None:
+    ran = run(group)
+
+    assert (ran.returncode, "Commands" in ran.stdout) == (2, True)
+    assert ran.stderr == f"error: a command is missing\nsee: whisper-lambda {group} --help\n"
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_offered_for_each_shell(shell: str) -> None:
     shown = run("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")

@@ -225,7 +225,10 @@ def test_a_key_has_256_random_bits(door: KeyFile) -> None:
         {"per_minute": -1},
         {"audio_s_per_day": 0.0},
         {"audio_s_per_day": float("nan")},
+        {"audio_s_per_day": float("inf")},
         {"expires": NOW},
+        {"expires": float("nan")},
+        {"expires": NOW + 1e12},
     ],
 )
 def test_keys_that_make_no_sense_are_not_made(how: dict) -> None:

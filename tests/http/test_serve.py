@@ -98,6 +98,9 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     [
         (("add", "hernan", "--scope", "all"), "transcribe, jobs, admin, metrics"),
         (("add", "hernan", "--expires", "soon"), "such as 30d"),
+        (("add", "hernan", "--expires", "9" * 500 + "d"), "such as 30d"),
+        (("add", "hernan", "--expires", "999999999d"), "within a century"),
+        (("add", "hernan", "--audio-s-per-day", "inf"), "above 0"),
         (("add", "two words"), "a tenant is"),
         (("revoke", "ffffffff"), "keys list"),
     ],

@@ -118,7 +118,8 @@ def _through_typer(args: list[str], build: Callable[[Settings], Service] | None)
     except Abort:
         return 130
     except TyperException as misuse:
-        say(f"error: {misuse.format_message().replace('Value error, ', '')}")
+        complaint = misuse.format_message().replace("Value error, ", "")
+        say(f"error: {complaint or 'a command is missing'}")  # a group alone has shown its commands
         context = getattr(misuse, "ctx", None)
         say(f"see: {context.command_path if context else 'whisper-lambda'} --help")
         return misuse.exit_code

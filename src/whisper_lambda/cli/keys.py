@@ -107,7 +107,7 @@ def _door(path: Path | None) -> KeyFile:
 def _seconds(span: str) -> float:
     from whisper_lambda.errors import BadOption
 
-    match = re.fullmatch(r"(\d+)([mhd])", span)
+    match = re.fullmatch(r"([0-9]{1,9})([mhd])", span)
     if not match:
         raise BadOption(f"--expires is a number and m, h or d, such as 30d, not {span!r}")
     return int(match[1]) * _UNITS[match[2]]

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 import os
 import re
 import secrets
@@ -26,6 +27,7 @@ from whisper_lambda.config import Settings
 from whisper_lambda.errors import BadOption, InvalidKey, KeyNotAllowed, MissingKey, StorageFull
 
 SCOPES = ("transcribe", "jobs", "admin", "metrics")
+LONGEST_S = 36_525 * 86_400.0  # a key may live: a date beyond cannot be shown everywhere
 DEFAULT_SCOPES = ("transcribe", "jobs")
 
 _SHAPE = re.compile(r"wl_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
@@ -236,17 +238,18 @@ def new_key(
     """Return a new key's text, which is kept nowhere, and what is kept of it.
 
     Raises:
-        BadOption: an unknown scope, a tenant of odd characters, or a limit that is not positive.
+        BadOption: an unknown scope, a tenant of odd characters, a limit that is not positive, or an odd end.
     """
     if not _TENANT.fullmatch(tenant):
         raise BadOption(f"a tenant is 1 to 128 of A-Z a-z 0-9 . _ @ -, not {tenant!r}")
     unknown = [s for s in scopes if s not in SCOPES]
     if unknown or not scopes:
         raise BadOption(f"scopes are some of {', '.join(SCOPES)}, not {', '.join(unknown) or 'none'}")
-    if any(limit is not None and not limit > 0 for limit in (concurrent, per_minute, audio_s_per_day)):
-        raise BadOption("limits are greater than 0; leave one out for no limit")
-    if expires is not None and expires <= now:
-        raise BadOption("the key would expire before it is made")
+    limits = (concurrent, per_minute, audio_s_per_day)
+    if any(limit is not None and not 0 < limit < math.inf for limit in limits):
+        raise BadOption("limits are numbers above 0; leave one out for no limit")
+    if expires is not None and not now < expires < now + LONGEST_S:
+        raise BadOption("a key expires after it is made and within a century; leave it out for never")
     name = secrets.token_hex(4)
     text = f"wl_{name}_{secrets.token_urlsafe(32)}"
     return text, Key(
