@@ -28,6 +28,19 @@ def test_a_job_is_handed_in_done_here_and_printed(cli: Cli, short: Path, tmp_pat
     assert listed.stdout.count(b"completed") == 1
 
 
+def test_a_recording_that_fails_as_a_job_is_told_by_the_code_it_has_without_one(
+    cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.mp3").touch()
+    home = {"WHISPER_LAMBDA_HOME": str(tmp_path / "home"), **JOBS}
+
+    direct, job = cli("transcribe", "empty.mp3", **home), cli("transcribe", "--job", "empty.mp3", **home)
+
+    assert (direct.returncode, job.returncode) == (1, 1)
+    assert direct.stderr.splitlines()[-1] == job.stderr.splitlines()[-1]
+    assert b"(empty_audio)" in job.stderr
+
+
 def test_ctrl_c_leaves_the_job_and_says_how_it_goes_on(long: Path, cli: Cli, tmp_path: Path) -> None:
     home = {"WHISPER_LAMBDA_HOME": str(tmp_path / "home"), **JOBS}
     busy = {"FAKE_DELAY_S": "30", "FAKE_SAYS_BUSY": "1", **home}

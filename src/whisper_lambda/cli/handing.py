@@ -23,7 +23,8 @@ from whisper_lambda.cli.outputs import file_bases
 from whisper_lambda.cli.progress import BarDisplay, LineDisplay
 from whisper_lambda.cli.remote import HOPELESS, LARGEST_PIPE_BYTES, deliver
 from whisper_lambda.cli.terminal import Terminated, say
-from whisper_lambda.errors import JobHasNoResult, WhisperLambdaError
+from whisper_lambda.client.replies import job_failure
+from whisper_lambda.errors import WhisperLambdaError
 from whisper_lambda.transcript.formats import Layout, Renderer
 from whisper_lambda.types import Options
 
@@ -164,8 +165,7 @@ def _followed(handing: Handing, recording: Recording, job_id: str) -> dict[str, 
         time.sleep(LOOK_S)
     handing.display.end()
     if job["status"] != "completed":
-        why = job["error"]["message"] if job["error"] else f"{job_id} was {job['status']}"
-        raise JobHasNoResult(why)
+        raise job_failure(job)
     return {r.name: _text(handing, job_id, r) for r in handing.renderers}
 
 

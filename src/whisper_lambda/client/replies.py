@@ -38,6 +38,14 @@ def failure(reply: Reply) -> WhisperLambdaError:
     return error
 
 
+def job_failure(job: Mapping[str, Any]) -> WhisperLambdaError:
+    """Return the error of a job that ended without a transcript: what it failed of, by its own code."""
+    told = {
+        "error": job.get("error") or {"message": f"the job was {job['status']}", "code": "job_has_no_result"}
+    }
+    return failure(Reply(400, {}, json.dumps(told).encode()))
+
+
 @cache
 def _by_code() -> Mapping[str, type[WhisperLambdaError]]:
     classes = [v for v in vars(errors).values() if inspect.isclass(v) and issubclass(v, WhisperLambdaError)]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote, urljoin, urlsplit
 
-from whisper_lambda.client.replies import failure
+from whisper_lambda.client.replies import failure, job_failure
 from whisper_lambda.client.steps import Call, Content, Conversation, Progress, Reply, Wait
 from whisper_lambda.client.trying import expected, pause_s, retried
 from whisper_lambda.client.wanted import Wanted, Written
-from whisper_lambda.errors import WhisperLambdaError
 
 POLL_S, SLOWEST_POLL_S = 0.5, 5.0
 
@@ -114,12 +112,5 @@ def _watched(wanted: Wanted, job: dict[str, Any]) -> Conversation[dict[str, Any]
         pause = min(SLOWEST_POLL_S, pause * 1.3)
         job = expected((yield from retried(wanted, Call(method="GET", url=address))))
     if job["status"] != "completed":
-        raise _job_failure(job)
+        raise job_failure(job)
     return job
-
-
-def _job_failure(job: Mapping[str, Any]) -> WhisperLambdaError:
-    told = {
-        "error": job.get("error") or {"message": f"the job was {job['status']}", "code": "job_has_no_result"}
-    }
-    return failure(Reply(400, {}, json.dumps(told).encode()))
