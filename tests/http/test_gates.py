@@ -353,6 +353,20 @@ def test_a_name_made_to_lead_here_is_not_answered_without_keys(
     assert named.status_code == 200
 
 
+def test_a_named_page_may_send_and_read_the_headers_clients_use(http: httpx2.Client) -> None:
+    for header in ("Idempotency-Key", "Cache-Control", "Prefer", "Last-Event-ID", "X-Stainless-Lang"):
+        ask = {
+            "Origin": "https://good.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": f"authorization, {header.lower()}",
+        }
+        assert http.options("/v1/jobs", headers=ask).status_code == 200, header
+    answer = http.get("/v1/models", headers={"Origin": "https://good.example"})
+
+    assert answer.headers["access-control-expose-headers"] == "*"
+    assert "access-control-allow-credentials" not in answer.headers
+
+
 def test_no_page_may_read_answers_unless_its_origin_is_named(unkeyed: Guarded, http: httpx2.Client) -> None:
     ask = {"Origin": "https://good.example", "Access-Control-Request-Method": "POST"}
     off = httpx2.options(f"{unkeyed.url}/transcribe", headers=ask)
