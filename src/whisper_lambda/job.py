@@ -44,6 +44,7 @@ class Order:
     by_channel: bool = False  # one speaker a channel
     speakers: tuple[str, ...] = ()  # their names, in the channels' order
     answer: Mapping[str, Any] = field(default_factory=dict)  # how the result is written if nobody says
+    remembered: bool = True  # False: nothing of it is remembered, and nothing remembered is used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from sqlalchemy import event
 
 from fakes import FakeEngine, fake_service
 from samples import bundled
-from serving import client, pcm_wav, served
+from serving import client, pcm_wav, served, wav
 from whisper_lambda import tenants
 from whisper_lambda.adapters.sql import Database, sqlite_at
 from whisper_lambda.adapters.sqljobs import SqlJobStore
@@ -72,6 +72,28 @@ def test_a_leaver_takes_all_of_his_jobs_along(tmp_path: Path) -> None:
             answer = http.get(f"/v1/jobs/{other['id']}/result", params={"user_id": "bob", "format": "text"})
             assert answer.text.split()[:3] == ["Canario", "de", "bob."]
         office.close()
+
+
+def test_a_job_that_forbids_it_is_not_remembered_and_uses_nothing_remembered(tmp_path: Path) -> None:
+    settings, engine = Settings(home=tmp_path, jobs_poll_s=0.05, probe_every_s=0), FakeEngine()
+    with fake_service(engine, settings) as service, closing(segments(settings)) as cache:
+        service.cache = cache
+        office = Office(service, settings)
+        office.hire()
+        app = create_app(service, settings, gates=Gates.of(service, settings), office=office)
+        with served(app) as address, client(address) as http:
+
+            def calls(**headers: str) -> int:
+                """How many times the engine hears something for one more job of the same recording."""
+                before = len(engine.heard)
+                sent = {"files": {"file": ("a.wav", wav(3.0))}, "data": {"language": "es"}}
+                until_ended(http, http.post("/v1/jobs", headers=headers, **sent).json()["id"])
+                return len(engine.heard) - before
+
+            counted = [calls(**{"Cache-Control": kept}) for kept in ("no-store", "", "", "no-store")]
+        office.close()
+
+    assert counted == [1, 1, 0, 1]
 
 
 def test_a_job_goes_when_its_time_is_over_and_no_sooner(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ async def _handed_on(house: House, request: Request, upload: Upload, values: Map
     from whisper_lambda.http import jobs, jobviews  # they import the routes that import us
     from whisper_lambda.http.counting import counted
 
-    order, handed = jobs.to_order(values), jobs.to_handed(request, upload)
+    order, handed = jobs.to_order(request, values), jobs.to_handed(request, upload)
     with _unread(upload.recording) as recording:
         async with counted(house, request, recording, handed) as fresh:
             job = await jobs.at_desk(house, lambda desk: desk.accept(order, recording, handed))

@@ -168,7 +168,7 @@ class House:
 
         That is so where the client says `Cache-Control: no-store`, and for strangers.
         """
-        if VISIT.get().stranger or "no-store" in request.headers.get("cache-control", "").lower():
+        if VISIT.get().stranger or not may_remember(request):
             return None
         return whose(upload.values.get("user_id", ""))
 
@@ -219,6 +219,11 @@ class House:
             known["text"] = heard.transcript.text
         known["model_reason"] = heard.transcript.model.reason if heard.transcript.model else ""
         return heard, bill
+
+
+def may_remember(request: Request) -> bool:
+    """Tell whether the client leaves it to us to remember what is said: `no-store` forbids it."""
+    return "no-store" not in request.headers.get("cache-control", "").lower()
 
 
 def whose(user_id: str) -> str:

@@ -16,7 +16,7 @@ from whisper_lambda.http import jobevents, jobviews, parameters
 from whisper_lambda.http.asking import facts
 from whisper_lambda.http.counting import counted
 from whisper_lambda.http.fields import Field, Kind, Values, blamed, boolean, choice, schema, text, whole
-from whisper_lambda.http.house import House
+from whisper_lambda.http.house import House, may_remember
 from whisper_lambda.http.house import whose as house_whose
 from whisper_lambda.http.openai import body
 from whisper_lambda.http.streaming import EventStream
@@ -60,7 +60,7 @@ def _hand_in(routes: Table, house: House) -> None:
     async def hand_in(request: Request) -> Response:
         """Hand in a recording; it is kept before this answers, and heard whatever dies from then on."""
         async with house.received(request, handing, open_upload=not told_of_arrivals) as upload:
-            order, handed = to_order(upload.values), to_handed(request, upload)
+            order, handed = to_order(request, upload.values), to_handed(request, upload)
             recording = upload.recording
 
             def accept(desk: Desk) -> Job:
@@ -203,7 +203,7 @@ def _reading() -> list[Field]:
     ]
 
 
-def to_order(values: Mapping[str, Any]) -> Order:
+def to_order(request: Request, values: Mapping[str, Any]) -> Order:
     """Return what is asked for. Words' times cost nothing more, and let any format be asked for later."""
     wanted = values.get("response_format", "json")
     task = {"task": values["task"]} if "task" in values else {}
@@ -214,6 +214,7 @@ def to_order(values: Mapping[str, Any]) -> Order:
         by_channel=wish.by_channel,
         speakers=wish.speakers,
         answer={name: values[name] for name in _ANSWER if name in values},
+        remembered=may_remember(request),
     )
 
 

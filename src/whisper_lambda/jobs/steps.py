@@ -135,7 +135,7 @@ def _plans(shop: Workshop, job: Job, engine: Engine, shelf: _Shelf) -> list[Plan
     options = job.order.options
     with uploads.opened(shop.objects, job.source, shop.settings.scratch) as file:
         if not job.order.by_channel:
-            recall = shop.recall(job.tenant)
+            recall = _recall(shop, job)
             return [
                 pipeline.prepare(
                     shop.recording(file),
@@ -165,6 +165,10 @@ def _plans(shop: Workshop, job: Job, engine: Engine, shelf: _Shelf) -> list[Plan
     for chunk_, channel in sorted(found, key=lambda pair: (pair[0].start, pair[1])):
         shelf.put(chunk_, channel)
     return plans
+
+
+def _recall(shop: Workshop, job: Job) -> Recall:
+    return shop.recall(job.tenant) if job.order.remembered else NOTHING
 
 
 def _voice(plan: Plan) -> Voice:
@@ -226,7 +230,7 @@ def _said(shop: Workshop, job: Job, audio: Chunk, attempt: int) -> ChunkResult:
         if choice.served != job.choice.served:
             raise ModelUnavailable(f"this worker has no {job.choice.served}; the job's plan needs it")
         options = job.options or job.order.options
-        return pipeline.transcribe_chunk(audio, options, engine=engine, recall=shop.recall(job.tenant))
+        return pipeline.transcribe_chunk(audio, options, engine=engine, recall=_recall(shop, job))
 
 
 def _give_up_or_wait(shop: Workshop, job: Job, cause: Exception, attempt: int) -> None:
