@@ -5,6 +5,7 @@ import re
 import stat
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
@@ -158,6 +159,18 @@ def test_a_stack_that_is_not_there_is_said_so() -> None:
         deploying.status(to())
 
 
+def test_a_stack_is_looked_for_in_the_region_that_was_named() -> None:
+    template = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
+    with moto():
+        boto3.client("cloudformation", region_name="eu-west-1").create_stack(
+            StackName="whisper-lambda", TemplateBody=template
+        )
+
+        assert deploying.status(replace(to(), region="eu-west-1")) == {"Status": "CREATE_COMPLETE"}
+        with pytest.raises(BadOption, match="no stack whisper-lambda in us-east-1"):
+            deploying.status(to())
+
+
 def test_the_image_is_named_by_digest() -> None:
     with moto():
         ecr = boto3.client("ecr")
@@ -180,7 +193,7 @@ def test_a_bucket_is_emptied_before_it_goes() -> None:
         for number in range(3):
             s3.put_object(Bucket="kept", Key=str(number), Body=b"")
 
-        assert deploying.remove_data("kept") == 3
+        assert deploying.remove_data(to(), "kept") == 3
         assert s3.list_buckets()["Buckets"] == []
 
 

@@ -23,8 +23,10 @@ _TRIES = 5  # the SDK's own, with its backoff; throttling and dropped connection
 class Client:
     """One service's client, made by whoever asks first; a forked process makes its own."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, region: str | None = None) -> None:
+        """Name the service; region None = as AWS's own variables and files say."""
         self._service = service
+        self._region = region
         self._lock = threading.Lock()
         self._made: tuple[int, Any] | None = None
 
@@ -32,7 +34,7 @@ class Client:
         """Return the client, which many threads may use."""
         with self._lock:
             if self._made is None or self._made[0] != os.getpid():
-                self._made = (os.getpid(), _client(self._service))
+                self._made = (os.getpid(), _client(self._service, self._region))
             return self._made[1]
 
     def close(self) -> None:
@@ -43,7 +45,7 @@ class Client:
             self._made = None
 
 
-def _client(service: str) -> Any:  # noqa: ANN401 - as above
+def _client(service: str, region: str | None) -> Any:  # noqa: ANN401 - as above
     try:
         import boto3
         from botocore.config import Config
@@ -60,7 +62,7 @@ def _client(service: str) -> Any:  # noqa: ANN401 - as above
         request_checksum_calculation="when_required",  # else a presigned PUT demands a CRC nobody computes
     )
     with _MAKING:
-        return boto3.client(service, config=config)
+        return boto3.client(service, region_name=region, config=config)
 
 
 def code_of(failure: Exception) -> str:

@@ -151,7 +151,7 @@ def destroy_(
         raise typer.Exit(1)
     deploying.run(deployment.destroy(to))
     if data and bucket:
-        say(f"{deploying.remove_data(bucket)} objects and the bucket {bucket} are gone")
+        say(f"{deploying.remove_data(to, bucket)} objects and the bucket {bucket} are gone")
 
 
 @app.command()

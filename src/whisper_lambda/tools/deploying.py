@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from whisper_lambda.adapters.boto import Client, code_of
+from whisper_lambda.adapters.boto import Client, code_of, failures
 from whisper_lambda.errors import BadOption, StorageFailed
 from whisper_lambda.tools.deployment import Deployment, build, local_tag, push, shown
 
@@ -33,7 +33,7 @@ def run(command: Sequence[str], *, stdin: str | None = None) -> None:
 
 def push_image(to: Deployment) -> str:
     """Send the image to ECR, making its repository if need be; return it by digest."""
-    ecr = Client("ecr")()
+    ecr = Client("ecr", to.region)()
     _repository(ecr, to.repository)
     granted = ecr.get_authorization_token()["authorizationData"][0]
     registry = granted["proxyEndpoint"].removeprefix("https://")
@@ -50,7 +50,7 @@ def image_uri(to: Deployment) -> str:
     Raises:
         BadOption: it was never pushed.
     """
-    ecr = Client("ecr")()
+    ecr = Client("ecr", to.region)()
     tag = local_tag(to).partition(":")[2]
     try:
         found = ecr.describe_images(repositoryName=to.repository, imageIds=[{"imageTag": tag}])
@@ -89,14 +89,16 @@ def outputs(to: Deployment) -> dict[str, str]:
     Raises:
         BadOption: there is no such stack.
     """
-    try:
-        stack = Client("cloudformation")().describe_stacks(StackName=to.stack)["Stacks"][0]
-    except Exception as cause:
-        if code_of(cause) == "ValidationError":
-            raise BadOption(
-                f"there is no stack {to.stack} in {to.region}: whisper-lambda deploy apply"
-            ) from cause
-        raise
+    with failures("CloudFormation"):
+        try:
+            asked = Client("cloudformation", to.region)().describe_stacks(StackName=to.stack)
+        except Exception as cause:
+            if code_of(cause) == "ValidationError":
+                raise BadOption(
+                    f"there is no stack {to.stack} in {to.region}: whisper-lambda deploy apply"
+                ) from cause
+            raise
+    stack = asked["Stacks"][0]
     told = {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", ())}
     return {"Status": stack["StackStatus"], **told}
 
@@ -106,7 +108,7 @@ def status(to: Deployment) -> dict[str, str]:
     told = outputs(to)
     name = told.get("ApiFunctionName")
     if name:
-        kept = Client("lambda")().get_function_concurrency(FunctionName=name)
+        kept = Client("lambda", to.region)().get_function_concurrency(FunctionName=name)
         reserved = kept.get("ReservedConcurrentExecutions")
         told["ApiAtOnce"] = "not reserved" if reserved is None else str(reserved)
         if reserved == 0:
@@ -119,7 +121,7 @@ def warm(to: Deployment, count: int) -> dict[str, Any]:
 
     Each call holds its environment until the others must have begun (aws/warm.py), so that they are distinct.
     """
-    alias, client = outputs(to)["ApiAlias"], Client("lambda")()
+    alias, client = outputs(to)["ApiAlias"], Client("lambda", to.region)()
 
     def one(_: int) -> dict[str, Any]:
         ask = {"warm": 1, "hold_s": HOLD_S if count > 1 else 0.0}
@@ -141,9 +143,9 @@ def warm(to: Deployment, count: int) -> dict[str, Any]:
     }
 
 
-def remove_data(bucket: str) -> int:
+def remove_data(to: Deployment, bucket: str) -> int:
     """Empty and delete the bucket that outlives its stack; return how many objects it held."""
-    s3, count = Client("s3")(), 0
+    s3, count = Client("s3", to.region)(), 0
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
         keys = [{"Key": found["Key"]} for found in page.get("Contents", ())]
         if keys:
