@@ -103,9 +103,9 @@ live-bench: $(READY_TO_BENCH)  ## how late live words come, how right, at what c
 live-hour: $(READY_TO_BENCH)  ## an hour of looped speech through one live session; writes docs/live-hour.md (20 min)
 	@$(BIN)/python tests/load/hour.py --minutes $(or $(MINUTES),60) --pause $(or $(PAUSE),2) --out docs/live-hour.md
 
-# make live-lambda MANIFESTS=../shared/speech/open/longform
-live-lambda: $(READY_TO_BENCH)  ## live steps through the local Lambda: words, money, replays; writes docs/live-lambda.md
-	@$(BIN)/python tests/measure/live_lambda.py $(MANIFESTS) --out docs/live-lambda.md
+# make live-lambda MANIFESTS=../shared/speech/open/longform SECONDS=120
+live-lambda: $(READY_TO_BENCH)  ## live steps through the local Lambda: words, money, replays; writes docs/live-lambda.md (10 min)
+	@$(BIN)/python tests/measure/live_lambda.py $(MANIFESTS) --seconds $(or $(SECONDS),120) --out docs/live-lambda.md
 
 queue-cost: $(READY_TO_TEST)  ## what the queue costs a chunk of CHUNKS=10000, on SQLite and Postgres
 	@for database in sqlite postgres; do PYTHONPATH=tests:tests/jobs:tests/http:tests/unit/live \

@@ -16,6 +16,7 @@ import os
 import sys
 import threading
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -68,6 +69,7 @@ def post(url, session, samples, **form):
 
 
 _NAMES = itertools.count()
+_TURNS = defaultdict(threading.Lock)  # of each environment, which refuses a second event at once
 
 
 def stepped(urls, samples, language, every_s, run):
@@ -75,20 +77,23 @@ def stepped(urls, samples, language, every_s, run):
     session, token, at, begin, said, tokens = f"s{os.getpid()}-{next(_NAMES)}", "", 0, 0, "", []
     while at < len(samples):
         at = min(len(samples), at + round(every_s * SAMPLE_RATE))
-        began = time.monotonic()
         final = "true" if at == len(samples) else ""
-        answered = post(
-            urls[len(tokens) % len(urls)],
-            session,
-            samples[begin:at],
-            token=token,
-            final=final,
-            language="" if token else language,
-        )
+        url = urls[len(tokens) % len(urls)]
+        with _TURNS[url]:
+            began = time.monotonic()
+            answered = post(
+                url,
+                session,
+                samples[begin:at],
+                token=token,
+                final=final,
+                language="" if token else language,
+            )
+            took_s = time.monotonic() - began
         answered.raise_for_status()
         answer = answered.json()
         with run.lock:
-            run.took_s.append(time.monotonic() - began)
+            run.took_s.append(took_s)
             run.kb.append((at - begin) * 2 / 1000)
             run.usd += answer["x_receipt"]["usd"]
             run.steps += 1
