@@ -10,9 +10,20 @@ from cli.conftest import Cli
 CLIP = Path(__file__).parents[1] / "fixtures" / "es-queue-youarenext.flac"
 
 
+WORDS = '{"text": "a", "words": [{"word": 1, "start": 0}]}'
+STARTS = '{"text": "a", "segments": [{"text": "a", "start": "0"}]}'
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "cannot be read"), ("{", "cannot be read"), ("[1]", "no text"), ("{}", "no text")],
+    [
+        (None, "cannot be read"),
+        ("{", "cannot be read"),
+        ("[1]", "no text"),
+        ("{}", "no text"),
+        (WORDS, "its words"),
+        (STARTS, "its segments"),
+    ],
 )
 def test_what_is_no_answer_is_refused(cli: Cli, tmp_path: Path, content: str | None, says: str) -> None:
     saved = tmp_path / "saved.json"

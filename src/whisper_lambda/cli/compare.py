@@ -52,7 +52,20 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(answer, dict) or not isinstance(answer.get("text"), str):
         say(f"error: {path} is no answer of the API: it has no text")
         raise typer.Exit(1)
+    for name in ("words", "segments"):
+        if not _timed(answer.get(name) or []):
+            say(f"error: {path} is no answer of the API: its {name} are not objects with a text and a start")
+            raise typer.Exit(1)
     return answer
+
+
+def _timed(parts: object) -> bool:
+    return isinstance(parts, list) and all(
+        isinstance(part, dict)
+        and isinstance(part.get("word") or part.get("text") or "", str)
+        and isinstance(part.get("start"), int | float)
+        for part in parts
+    )
 
 
 def _ours(
