@@ -10,11 +10,13 @@ import pytest
 
 from clouds import CLOUDS, NAMES, table
 from databases import DATABASES
+from whisper_lambda.adapters import sqljobs
 from whisper_lambda.adapters.dynamodb import DynamoJobStore
 from whisper_lambda.adapters.sql import Database
 from whisper_lambda.adapters.sqljobs import SqlJobStore
 from whisper_lambda.errors import NoSuchJob
 from whisper_lambda.job import LIVE, PLAN, ChunkDone, Failure, Job, Order
+from whisper_lambda.plain import from_plain
 from whisper_lambda.ports import JobStore
 from whisper_lambda.types import ChunkResult, ModelChoice, Options, Segment
 
@@ -170,6 +172,33 @@ def test_a_chunk_is_stored_and_counted_once(store: JobStore, made: Callable[...,
     assert store.job(job.id).done_s == 2.5
     assert store.chunks(job.id) == [done(1)]
     assert store.begin(job.id, 1) is None
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_results_are_read_when_the_database_has_been_given_back(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading the results of 100,000 chunks took longer than Postgres lets a transaction idle."""
+    out: list[int] = []
+
+    def read(kind: type, plain: object) -> object:
+        out.append(database.engine.pool.checkedout())
+        return from_plain(kind, plain)
+
+    with DATABASES[kind]() as address:
+        database = Database(address)
+        store = SqlJobStore(database)
+        order = Order(options=Options(language="es"))
+        job = Job(id="job_x", tenant="t", order=order, source="x", size_bytes=3, created=1000.0)
+        running(store, store.create(job))
+        for index in range(3):
+            store.put_chunk(job.id, done(index), store.begin(job.id, index) or 0)
+        monkeypatch.setattr(sqljobs, "from_plain", read)
+
+        assert store.chunks(job.id) == [done(0), done(1), done(2)]
+
+        assert out == [0, 0, 0]
+        store.close()
 
 
 def test_a_worker_that_was_overtaken_stores_nothing(store: JobStore, made: Callable[..., Job]) -> None:

@@ -38,7 +38,9 @@ class Moment(NamedTuple):
 
 def progress(kind: str, chunks: int) -> Iterator[Moment]:
     """Do a job of so many chunks; yield its beginning, each power of ten as it is reached, and its end."""
-    with tempfile.TemporaryDirectory() as folder, DATABASES[kind]() as address:
+    # What deletes the audio of a job that ended may still be at it when the worker has been closed.
+    gone = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with gone as folder, DATABASES[kind]() as address:
         settings = Settings(
             home=Path(folder),
             jobs_database=address if kind == "postgres" else None,

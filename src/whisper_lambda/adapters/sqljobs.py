@@ -107,7 +107,9 @@ class SqlJobStore:
             .limit(limit)
         )
         with self._database.reading() as connection:
-            return [from_plain(ChunkDone, json.loads(row.done)) for row in connection.execute(query)]
+            rows = connection.execute(query).all()
+        # Not before it is given back: Postgres ends a transaction that idles while thousands are read.
+        return [from_plain(ChunkDone, json.loads(row.done)) for row in rows]
 
     def secrets(self, tenant: str) -> Sequence[str]:
         """Return what signs the tenant's webhooks; see the port."""
