@@ -104,8 +104,14 @@ def _live(manifests: list[Path], out: Path, *, seconds: float, quick: bool, part
             parts=live_bench.PARTS if part == "all" else tuple(part.split(",")),
         )
         command = shlex.join(["whisper-lambda", *sys.argv[1:]])
-        live_bench.run(entries, page, plan, command=command, say=lambda text: typer.echo(text, err=True))
+        results = live_bench.run(
+            entries, page, plan, command=command, say=lambda text: typer.echo(text, err=True)
+        )
     except (WhisperLambdaError, ModuleNotFoundError) as failure:
         typer.echo(f"bench live: {failure}", err=True)
         raise typer.Exit(2 if isinstance(failure, BadOption) else 1) from failure
-    typer.echo(str(page))
+    if missing := [part for part in live_bench.PARTS if part not in results]:
+        typer.echo(
+            f"the page is written when {', '.join(missing)} were measured into the same file", err=True
+        )
+    typer.echo(str(page.with_suffix(".json") if missing else page))
