@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -16,18 +16,17 @@ from typing import Self
 from whisper_lambda import machine, pipeline, tenants, uploads
 from whisper_lambda.adapters.directory_objects import DirectoryObjects
 from whisper_lambda.adapters.sqlite_segments import SqliteSegments
+from whisper_lambda.audio import vad
 from whisper_lambda.audio.decode import Limits, decode, decode_blocks
 from whisper_lambda.audio.identity import identity
 from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.config import Settings
-from whisper_lambda.cutting import Cutting
 from whisper_lambda.economy.bounds import Bounds
-from whisper_lambda.engine.ctranslate2 import library
+from whisper_lambda.engine.ctranslate2 import Ctranslate2Engine, library
 from whisper_lambda.models.router import Router
 from whisper_lambda.models.sources import Progress, quiet
-from whisper_lambda.ports import Engine, ObjectStore, Receiver, SegmentCache, StepLedger
+from whisper_lambda.ports import ObjectStore, Receiver, SegmentCache, StepLedger
 from whisper_lambda.recall import NOTHING, Recall
-from whisper_lambda.starting import Started, start
 from whisper_lambda.types import (
     ChunkResult,
     Decoded,
@@ -130,20 +129,18 @@ class Service:
         """
         options = options or Options()
         self.decoders.warm()  # a child starts while the weights load
-        if not self.router.loaded:  # nor is the library
-            threading.Thread(target=library, name="warm", daemon=True).start()
+        if not self.router.loaded:  # nor is anything else: what takes no weights starts beside them
+            for warm in (library, *((vad.warm,) if options.vad != "off" else ())):
+                threading.Thread(target=warm, name="warm", daemon=True).start()
         narrowed: ModelChoice | None = None
         if bounds:
             source = self.decode(source)
             narrowed = self._narrowed(model, options, bounds, source.duration)
-        with (
-            closing(Cutting(self.recording(source), options.vad)) as cutting,
-            self._loaded(cutting, narrowed.served if narrowed else model) as (engine, served),
-        ):
+        with self.router.engine(narrowed.served if narrowed else model) as (engine, served):
             choice = narrowed or served
             recall = self.recall(tenant)
             plan = pipeline.prepare(
-                cutting,
+                self.recording(source),
                 options,
                 engine=engine,
                 recall=recall,
@@ -157,14 +154,6 @@ class Service:
                 yield Hearing(plan, choice, results)
             finally:
                 results.close()
-
-    def _loaded(
-        self, cutting: Cutting, model: str | None
-    ) -> AbstractContextManager[tuple[Engine, ModelChoice]]:
-        """Return the engine to be held; while it loads, the recording is decoded and cut."""
-        if not self.router.ready:
-            cutting.begin()
-        return self.router.engine(model)
 
     def _narrowed(self, model: str | None, options: Options, bounds: Bounds, audio_s: float) -> ModelChoice:
         """Return the best tier that keeps to the bounds, as far as we can estimate."""
@@ -244,16 +233,18 @@ class Service:
         self.close()
 
 
-def build(settings: Settings, *, progress: Progress = quiet, started: Started | None = None) -> Service:
+def build(settings: Settings, *, progress: Progress = quiet) -> Service:
     """Return the service these settings describe; nothing is loaded before it is needed.
 
     Args:
         settings: what the operator decided.
         progress: told of weights as they are fetched, on whichever thread fetches them.
-        started: what `starting.start` gave for the same settings; None = it is asked here.
     """
-    started = started or start(settings, progress=progress)
-    return Service(settings, started.router, started.decoders, remembered(settings))
+    machine.few_arenas(1)  # before the first thread: it would get a heap of its own
+    machine.keep_heap()
+    machine.one_product_thread()
+    router = Router(settings, lambda installed: Ctranslate2Engine(installed, settings), progress=progress)
+    return Service(settings, router, DecoderPool(settings.decoders, settings.scratch), remembered(settings))
 
 
 def stored_objects(settings: Settings) -> ObjectStore:

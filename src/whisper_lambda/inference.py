@@ -6,7 +6,6 @@ hang at exit (LibreTranslate#1008).
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,6 @@ def opened(model: Path | bytes) -> Any:  # noqa: ANN401 - the library is untyped
 
 def version() -> str:
     """Return the library's version, without loading it."""
-    spec = find_spec("onnxruntime")
-    beside = Path(spec.origin).parents[1] if spec and spec.origin else Path("/nowhere")
-    found = [p.name for p in beside.glob("onnxruntime-*.dist-info")]
-    if len(found) == 1:
-        return found[0].removeprefix("onnxruntime-").removesuffix(".dist-info")
-    from importlib.metadata import version  # a fortieth of a cold start
+    from importlib.metadata import version
 
     return version("onnxruntime")

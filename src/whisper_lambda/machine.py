@@ -68,16 +68,6 @@ def keep_heap() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
-def lean_heap() -> None:
-    """Have glibc take each block of a megabyte from the system, and give it back as soon as it is freed.
-
-    For a start: loading and the first window take blocks of all sizes, one after the other, and kept
-    ones do not fit the next. It lowers the peak by 18 MB for 100,000 page faults (docs/log.md).
-    """
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-
-
 def one_product_thread() -> None:
     """Have numpy's matrix products run on the thread that asks, where its wheel brings OpenBLAS.
 
@@ -98,7 +88,7 @@ def trim_heap() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-_KEPT_BYTES, _LARGE_BYTES = 256 << 20, 1 << 20
+_KEPT_BYTES = 256 << 20
 _M_ARENA_MAX, _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -8, -3, -1  # from glibc's malloc.h
 
 

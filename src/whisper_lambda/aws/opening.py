@@ -9,15 +9,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from whisper_lambda import starting
 from whisper_lambda.audio import vad
+from whisper_lambda.bootstrap import Service, build
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import WhisperLambdaError
-
-if TYPE_CHECKING:
-    from whisper_lambda.bootstrap import Service
 
 # What a function is for is its image's command. Those that hear load the model before their first event.
 ROLES = ("api", "events", "plan", "chunk", "merge")
@@ -38,16 +34,15 @@ def begin(settings: Settings, role: str) -> Service:
 
     Whoever asks the router for an engine waits for that load; if it fails, asking again says why.
     """
-    settings = on_lambda(settings)
-    started = starting.start(settings)
+    service = build(on_lambda(settings))
     if role in HEARING:
-        starting.ahead(started, fetch=True)
-        threading.Thread(target=_voices, name="voices", daemon=True).start()
-    from whisper_lambda.bootstrap import build
-
-    return build(settings, started=started)
+        service.decoders.warm()
+        threading.Thread(target=_load, args=(service,), name="load", daemon=True).start()
+    return service
 
 
-def _voices() -> None:
+def _load(service: Service) -> None:
+    with contextlib.suppress(WhisperLambdaError), service.router.engine():
+        pass
     with contextlib.suppress(WhisperLambdaError):
         vad.warm()

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from whisper_lambda.api import options_from
 from whisper_lambda.audio.encode import KBIT_PER_S
-from whisper_lambda.cli import importing
 from whisper_lambda.cli.clips import parse_clips
 from whisper_lambda.cli.flags import Flag, parameters
 from whisper_lambda.cli.inputs import recordings
@@ -257,12 +256,11 @@ def transcribe(
             quiet=quiet,
         )
         return 0 if transcribe_remotely(errand, found, folder) else 1
-    bounds = Bounds(budget_usd=budget_usd, max_latency_s=max_latency_s)
     run = Run(
-        service=(build or _starter(display, model, bounds))(settings),
+        service=(build or _builder(display))(settings),
         model=model,
         options=options,
-        bounds=bounds,
+        bounds=Bounds(budget_usd=budget_usd, max_latency_s=max_latency_s),
         clips=parse_clips(clip_timestamps),
         renderers=renderers,
         display=display,
@@ -334,25 +332,6 @@ def _settings(
         )
     except WrongSetting as cause:
         raise BadOption(str(cause)) from cause
-
-
-def _starter(
-    display: BarDisplay | LineDisplay, model: str | None, bounds: Bounds
-) -> Callable[[Settings], Service]:
-    """Return what builds the service, its model on the way while the rest of the line is imported."""
-
-    def started(settings: Settings) -> Service:
-        with importing():
-            from whisper_lambda import starting
-
-            begun = starting.start(settings, progress=display.fetched)
-            if not bounds:  # else they choose the model
-                starting.ahead(begun, model)
-            from whisper_lambda.bootstrap import build
-
-        return build(settings, started=begun)
-
-    return started
 
 
 def _builder(display: BarDisplay | LineDisplay) -> Callable[[Settings], Service]:

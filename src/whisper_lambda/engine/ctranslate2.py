@@ -96,7 +96,6 @@ class Ctranslate2Engine:
         self._memory_bytes = installed.bytes + replicas * WORKING_BYTES
         # The recording's language is heard from a chunk that is decoded next: it is encoded once.
         self._detected: tuple[Samples | None, tuple[float, bool], Any] = _NOTHING
-        self._warm = False  # whether a window was encoded: what the next ones take is of the same sizes
         self._stretch = Stretch(settings.batch_size)
         self._batcher: Batcher[_Question | WindowQuestion, _Answer | Continuation] = Batcher(
             self._answer_batch,
@@ -338,9 +337,6 @@ class Ctranslate2Engine:
             else:
                 encoded = self._model.encode(self._view(mel))
                 each.append(_pooled(np.asarray(encoded)) if sketchy else encoded)
-            if not self._warm:
-                machine.keep_heap()
-                self._warm = True
         if len(each) == 1 and not sketchy:
             return each[0]
         return self._view(np.concatenate([np.asarray(e) for e in each]))

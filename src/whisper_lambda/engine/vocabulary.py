@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from whisper_lambda.errors import ModelCorrupt
 from whisper_lambda.languages import LANGUAGES
@@ -42,7 +39,7 @@ class Vocabulary:
         self._folder = folder
         tokens = _read_tokens(folder)
         self._tokens = tokens
-        ids = tokens.special() if isinstance(tokens, _Lines) else _special(enumerate(tokens))
+        ids = {token: i for i, token in enumerate(tokens) if token.startswith("<|")}
         try:
             self.eot = ids["<|endoftext|>"]
             self.sot = ids["<|startoftranscript|>"]
@@ -153,33 +150,11 @@ def _config(folder: Path) -> dict[str, Any]:
     return value
 
 
-class _Lines:
-    """The lines of a text, by number, without an object for each of 50,000: those cost 6 MB and 10 ms."""
-
-    def __init__(self, text: str) -> None:
-        self._text = f"{text}\n".encode()
-        ends = np.flatnonzero(np.frombuffer(self._text, np.uint8) == ord("\n"))
-        self._starts = np.concatenate([[0], ends + 1]).astype(np.uint32)
-
-    def __getitem__(self, line: int) -> str:
-        return self._text[self._starts[line] : self._starts[line + 1] - 1].decode()
-
-    def special(self) -> dict[str, int]:
-        """Return the special tokens' ids."""
-        found = [m.start() for m in re.finditer(rb"^<\|", self._text, re.MULTILINE)]
-        lines = np.searchsorted(self._starts, found).tolist()
-        return _special((line, self[line]) for line in lines)
-
-
-def _special(tokens: Iterable[tuple[int, str]]) -> dict[str, int]:
-    return {token: i for i, token in tokens if token.startswith("<|")}
-
-
-def _read_tokens(folder: Path) -> list[str] | _Lines:
+def _read_tokens(folder: Path) -> list[str]:
     try:
         if (folder / "vocabulary.json").exists():
             return list(json.loads((folder / "vocabulary.json").read_text("utf-8")))
-        return _Lines((folder / "vocabulary.txt").read_text("utf-8"))
+        return (folder / "vocabulary.txt").read_text("utf-8").split("\n")
     except (OSError, ValueError) as cause:
         raise ModelCorrupt(f"{folder}: its vocabulary cannot be read: {cause}") from cause
 

@@ -141,24 +141,6 @@ class Router:
         with self._lock:
             return bool(self._slots)
 
-    @property
-    def ready(self) -> bool:
-        """Whether any model is loaded."""
-        with self._lock:
-            return any(_loaded(slot) for slot in self._slots.values())
-
-    def here(self, model: str | None = None) -> bool:
-        """Tell whether the wish can be loaded without fetching or converting anything.
-
-        Raises:
-            UnknownModel: no such tier or alias.
-            ModelCorrupt: it is on this disk, but its manifest cannot be believed.
-        """
-        if rungs := self._ladder(model):
-            return all(map(self.here, rungs))
-        wanted = self._meant(model)
-        return isinstance(wanted, Tier) and self.store.find(wanted.name) is not None
-
     def close(self) -> None:
         """Free all engines; those in use are freed when their calls end."""
         with self._lock:

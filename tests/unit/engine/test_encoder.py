@@ -2,7 +2,6 @@
 
 import math
 import shutil
-from importlib import metadata
 
 import numpy as np
 import pytest
@@ -162,7 +161,3 @@ def test_a_processors_flags_tell_whether_8_bit_products_overflow(tmp_path):
     ):
         cpuinfo.write_text(f"flags\t\t: fpu {flags}\n")
         assert machine.has_vnni(cpuinfo) is wanted
-
-
-def test_the_librarys_version_is_the_one_its_package_states():
-    assert inference.version() == metadata.version("onnxruntime")
