@@ -67,7 +67,7 @@ def submit(
         job = jobs.hand_in(stream, order, handed)
     typer.echo(job["id"])
     if not server:
-        say("it is done by `whisper-lambda serve` or `whisper-lambda worker` on this home")
+        say("it is done by `whisper-lambda serve` or `whisper-lambda worker` on the same home or database")
 
 
 @app.command("status")
