@@ -100,7 +100,7 @@ def test_no_route_opens_without_a_live_key_that_covers_it(keyed: Guarded, http: 
         ("POST", "/v1"),
         ("GET", "/docs/../metrics/"),
     ]:
-        of_jobs = path.startswith(("/v1/jobs", "/v1/webhook_secret"))
+        of_jobs = path.startswith(("/v1/jobs", "/v1/webhook_secret", "/v1/data"))
         for text, (code, status) in denied.items():
             text = other if text == narrow and of_jobs else text  # noqa: PLW2901
             # Through a proxy, so that metrics are not asked for from this machine.

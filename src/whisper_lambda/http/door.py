@@ -31,6 +31,7 @@ SCOPES = {
     "/jobs": "jobs",
     "/v1/jobs": "jobs",
     "/v1/webhook_secret": "jobs",
+    "/v1/data": "jobs",  # it removes jobs and their results: not for a key that may only have audio heard
     "/admin": "admin",
 }
 

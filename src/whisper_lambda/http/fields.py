@@ -144,15 +144,32 @@ def number(low: float, high: float) -> Kind:
     """A number from low to high, both allowed."""
 
     def read(given: str) -> float:
-        try:
-            value = float(given)
-        except ValueError:
-            value = math.nan
+        value = _real(given)
         if not low <= value <= high:
             raise BadOption(f"{given[:40]!r} is no number from {low:g} to {high:g}")
         return value
 
     return Kind(read, {"type": "number", "minimum": low, "maximum": high})
+
+
+def above_zero(high: float) -> Kind:
+    """A number above 0, high allowed."""
+
+    def read(given: str) -> float:
+        value = _real(given)
+        if not 0.0 < value <= high:
+            raise BadOption(f"{given[:40]!r} is no number above 0, at most {high:g}")
+        return value
+
+    return Kind(read, {"type": "number", "exclusiveMinimum": 0, "maximum": high})
+
+
+def _real(given: str) -> float:
+    """Return the number, or NaN, which is within no limits."""
+    try:
+        return float(given)
+    except ValueError:
+        return math.nan
 
 
 def whole(low: int, high: int) -> Kind:

@@ -11,7 +11,7 @@ from whisper_lambda.api import LARGEST_BEAM, options_from
 from whisper_lambda.bootstrap import Service
 from whisper_lambda.economy.bounds import Bounds
 from whisper_lambda.errors import BadOption, UnknownFormat
-from whisper_lambda.http.fields import Field, Kind, boolean, choice, number, text, whole
+from whisper_lambda.http.fields import Field, Kind, above_zero, boolean, choice, number, text, whole
 from whisper_lambda.http.listening import Wish
 from whisper_lambda.languages import to_code
 from whisper_lambda.transcript import formats
@@ -96,8 +96,8 @@ def shared(service: Service) -> list[Field]:
         Field("upload", text(64), "id of a recording sent ahead (POST /v1/uploads)"),
         Field("user_id", text(LONGEST_USER), "whose request it is, where no key says so"),
         Field("resume", text(2048), "ours: the token of an answer that was cut for time: the rest is heard"),
-        Field("budget_usd", number(0.0, 1e6), "ours: most it may cost by our estimate; chooses the tier"),
-        Field("max_latency_s", number(0.0, 86_400.0), "ours: most seconds it may take; chooses the tier"),
+        Field("budget_usd", above_zero(1e6), "ours: most it may cost by our estimate; chooses the tier"),
+        Field("max_latency_s", above_zero(86_400.0), "ours: most seconds it may take; chooses the tier"),
         Field("hotwords", text(), "ours: words to favour, separated by commas"),
         Field("quality", choice(get_args(Quality)), "ours: time against accuracy; balanced if absent"),
         Field("vad", choice(get_args(VadMode)), "ours: whether to skip what is not speech; auto if absent"),
