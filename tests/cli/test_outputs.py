@@ -1,10 +1,10 @@
-import resource
 from pathlib import Path, PurePath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from disks import small_disk
 from whisper_lambda.cli.inputs import Recording
 from whisper_lambda.cli.outputs import file_bases, prepare_folder, write_whole
 from whisper_lambda.errors import BadOption, StorageFull
@@ -78,16 +78,10 @@ def test_whoever_reads_the_old_file_goes_on_reading_it(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    """A file may not pass 1 kB here, which is how a quota or a full disk looks to the writer."""
     target = tmp_path / "a.txt"
     write_whole(target, "old")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(StorageFull, match="no room"):
-            write_whole(target, "x" * 2000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with small_disk(1000), pytest.raises(StorageFull, match="no room"):
+        write_whole(target, "x" * 2000)
 
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

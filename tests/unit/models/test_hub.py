@@ -1,5 +1,4 @@
 import json
-import resource
 import socket
 import threading
 import time
@@ -9,6 +8,7 @@ import pytest
 from small_weights import REVISION, tier_of
 from stub_hub import StubHub, breaks_off_after, drips, says, send
 
+from disks import small_disk
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import ModelCorrupt, ModelUnavailable, StorageFull
 from whisper_lambda.models.hub import REMEMBER_S, Hub
@@ -242,13 +242,8 @@ def test_an_error_of_the_hub_itself_is_a_reason_about_all_tiers(settings, stub, 
 
 
 def test_a_disk_that_fills_during_a_download_is_said_and_what_arrived_is_kept(settings, tier):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))  # what a full disk does
-    try:
-        with pytest.raises(StorageFull, match="no room"):
-            fetched(settings, tier)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with small_disk(30_000), pytest.raises(StorageFull, match="no room"):
+        fetched(settings, tier)
     store = Store(settings)
     assert store.installed() == ()
 

@@ -2,7 +2,6 @@ import hashlib
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from small_weights import put_in_folder, tier_of, write_published
 
+from disks import small_disk
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import ModelCorrupt, ModelUnavailable, StorageFull
 from whisper_lambda.models.manifest import read_manifest, render_manifest
@@ -250,21 +250,11 @@ def test_removing_leaves_nothing_of_the_tier(stocked, tier):
     assert [p for p in stocked.root.rglob("*") if p.is_file() and not p.name.endswith(".lock")] == []
 
 
-@pytest.fixture
-def small_disk():
-    """A process that may write no file beyond 40 kB: what a full disk does, without filling one."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.mark.usefixtures("small_disk")
 def test_a_full_disk_is_said_and_leaves_nothing_half(operators, published, tier):
     (operators.model_dir / tier.name).symlink_to(published)
     store = Store(operators)
 
-    with pytest.raises(StorageFull, match="no room"):
+    with small_disk(40_000), pytest.raises(StorageFull, match="no room"):
         store.obtain(tier)
     assert store.installed() == ()
     assert left_over(store.root) == []
