@@ -18,7 +18,7 @@ import websockets
 from openai import AsyncOpenAI
 
 from fakes import FakeEngine
-from guarded import Guarded, guarded, wait_for
+from guarded import Choosy, Guarded, guarded, wait_for
 from serving import voice
 from talking import COMPLETED, DELTA, FAILED, pcm, talking, transcripts_are_their_deltas
 from whisper_lambda.config import Settings
@@ -153,6 +153,11 @@ def test_telephones_are_understood(server: Guarded, encoding: str) -> None:
     assert done["usage"]["seconds"] < 6
 
 
+def setting(heard: str) -> str:
+    """Return a session.update as text, for what no writer of JSON would write."""
+    return '{"type": "session.update", "session": {"audio": {"input": {' + heard + "}}}}"
+
+
 WRONG = [
     ("not json", "bad_request", None),
     ("[]", "bad_request", "type"),
@@ -186,6 +191,27 @@ WRONG = [
         "bad_option",
         "session.audio.input.turn_detection.threshold",
     ),
+    *(
+        (setting(member), "bad_option", f"session.audio.input.{at}")
+        for member, at in (
+            ('"format": {"type": []}', "format.type"),
+            ('"format": {"type": {}}', "format.type"),
+            ('"format": {"type": "audio/pcm", "rate": [24000]}', "format.rate"),
+            ('"format": {"type": "audio/pcm", "rate": true}', "format.rate"),
+            ('"turn_detection": {"type": []}', "turn_detection"),
+            ('"turn_detection": {"type": "semantic_vad", "eagerness": []}', "turn_detection.eagerness"),
+        )
+    ),
+    # What can be read and not said back: halves of characters, and numbers JSON has no word for.
+    ('{"type": "nonsense", "event_id": "\\ud800"}', "bad_request", "type"),
+    *(
+        (setting(member), "bad_request", "type")
+        for member in (
+            '"transcription": {"prompt": "\\ud800"}',
+            '"noise_reduction": {"strength": NaN}',
+            '"noise_reduction": {"strength": 1e999}',
+        )
+    ),
 ]
 
 
@@ -200,6 +226,34 @@ def test_what_is_wrong_is_told_and_ends_nothing(server: Guarded) -> None:
             assert error["message"]
         speaker.speak(spoken())
         assert speaker.until(COMPLETED)["transcript"]
+
+
+def test_members_that_say_nothing_are_as_if_they_were_not_there(server: Guarded) -> None:
+    with talking(server.url) as speaker:
+        speaker.configure(
+            format={"type": "audio/pcm", "rate": 16_000.0},
+            turn_detection={"type": "semantic_vad", "eagerness": None},
+        )
+        heard = speaker.until("session.updated")["session"]["audio"]["input"]
+        speaker.speak(spoken())
+        assert speaker.until(COMPLETED)["transcript"]
+
+    assert heard["turn_detection"]["eagerness"] == "auto"
+
+
+def test_a_socket_that_fails_unexpectedly_keeps_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Choosy, "check", fails)
+    with guarded(Settings(home=tmp_path, probe_every_s=3600)) as server:
+        with talking(server.url) as speaker:
+            speaker.configure(transcription={"model": "small"})
+            with pytest.raises(websockets.ConnectionClosedError):
+                speaker.until("session.updated")
+        wait_for(lambda: server.gates.floor.speaking == 0)
 
 
 def test_a_session_as_the_beta_wrote_it_is_understood(server: Guarded) -> None:
@@ -408,6 +462,7 @@ def test_client_secrets_expire_and_die_with_their_key(keyed: Guarded) -> None:
         {"session": {"type": "realtime"}},
         {"sesion": {}},
         {"session": {"audio": {"input": {"transcription": {"prompt": "x" * 4_001}}}}},
+        {"session": {"audio": {"input": {"format": {"type": []}}}}},
     ],
 )
 def test_a_secret_is_asked_for_properly(keyed: Guarded, body: dict) -> None:
@@ -415,6 +470,16 @@ def test_a_secret_is_asked_for_properly(keyed: Guarded, body: dict) -> None:
 
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "bad_option"
+
+
+@pytest.mark.parametrize("what", ['{"type": "\\ud800"}', '{"type": "x", "strength": NaN}'])
+def test_a_secret_holds_nothing_that_cannot_be_said_back(keyed: Guarded, what: str) -> None:
+    body = '{"session": {"audio": {"input": {"noise_reduction": ' + what + "}}}}"
+    headers = {"Authorization": f"Bearer {keyed.key()}"}
+    answer = httpx2.post(f"{keyed.url}/v1/realtime/client_secrets", content=body, headers=headers)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "broken_request"
 
 
 def test_a_refused_socket_is_no_error_of_ours(server: Guarded, caplog: pytest.LogCaptureFixture) -> None:

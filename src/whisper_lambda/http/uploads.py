@@ -10,7 +10,6 @@ key sent all the same must be of that tenant.
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
@@ -34,7 +33,7 @@ from whisper_lambda.errors import (
     UploadConflict,
     UploadMismatch,
 )
-from whisper_lambda.http import parameters
+from whisper_lambda.http import jsonbody, parameters
 from whisper_lambda.http.admission import VISIT
 from whisper_lambda.http.asking import facts
 from whisper_lambda.http.fields import Field, Kind, Values, blamed, choice, schema, text, whole
@@ -147,13 +146,11 @@ async def _values(request: Request) -> dict[str, Any]:
         ClientError: one of its kin.
     """
     try:
-        members = json.loads(await _short(request))
-    except (ValueError, RecursionError):
-        members = None
-    if not isinstance(members, dict):
+        members = jsonbody.members(await _short(request))
+    except BrokenRequest:
         raise BrokenRequest(
             'send a JSON object such as {"size_bytes": 1234567, "content_type": "audio/mpeg"}'
-        )
+        ) from None
     values = Values(FIELDS)
     for name, value in members.items():
         if isinstance(value, bool | dict | list | float):

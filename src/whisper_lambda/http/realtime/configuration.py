@@ -159,15 +159,13 @@ def _include(given: object) -> tuple[str, ...]:
 
 def _format(given: object, at: str) -> RawFormat:
     members = _members(given, at, ("type", "rate"))
-    if members.get("type") not in _FORMATS:
-        raise _blamed(BadOption(f"{at}.type is one of {', '.join(_FORMATS)}"), f"{at}.type")
-    encoding = _FORMATS[members["type"]]
+    encoding = _FORMATS[_one_of(_FORMATS, members.get("type"), f"{at}.type")]
     if encoding != "pcm16":
         return RawFormat("pcmu" if encoding == "pcmu" else "pcma", _TELEPHONE_HZ)
     rate = members.get("rate", 24_000)
     if rate not in RATES:
         raise _blamed(BadOption(f"{at}.rate is one of {', '.join(map(str, RATES))}"), f"{at}.rate")
-    return RawFormat("pcm16", rate)
+    return RawFormat("pcm16", int(rate))
 
 
 def _transcription(before: Configuration, given: object, at: str, check: Check) -> Configuration:
@@ -192,13 +190,12 @@ def _delay(given: object, at: str) -> object:
 def _turns(given: object, at: str) -> Mapping[str, Any] | None:
     if given is None:
         return None
-    if not isinstance(given, dict) or given.get("type") not in {"server_vad", "semantic_vad"}:
+    if not isinstance(given, dict) or given.get("type") not in ("server_vad", "semantic_vad"):
         raise _blamed(BadOption(f"{at} is null, or has the type server_vad or semantic_vad"), at)
     if given["type"] == "semantic_vad":
         members = dict(_members(given, at, ("type", "eagerness", *_IDLE)))
-        if members.get("eagerness", "auto") not in _EAGERNESS_S:
-            raise _blamed(BadOption(f"{at}.eagerness is one of {', '.join(_EAGERNESS_S)}"), at)
-        return {"type": "semantic_vad", "eagerness": members.get("eagerness", "auto")}
+        eagerness = "auto" if members.get("eagerness") is None else members["eagerness"]
+        return {"type": "semantic_vad", "eagerness": _one_of(_EAGERNESS_S, eagerness, f"{at}.eagerness")}
     bounds = {"threshold": 1.0, "prefix_padding_ms": 3_000.0, "silence_duration_ms": 10_000.0}
     members = dict(_members(given, at, ("type", "idle_timeout_ms", *bounds, *_IDLE)))
     if members.get("idle_timeout_ms") is not None:
@@ -206,6 +203,12 @@ def _turns(given: object, at: str) -> Mapping[str, Any] | None:
     defaults = {"threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
     kept = {name: _number(members.get(name), d, bounds[name], f"{at}.{name}") for name, d in defaults.items()}
     return {"type": "server_vad", **kept}
+
+
+def _one_of(known: Mapping[str, Any], given: object, at: str) -> str:
+    if not isinstance(given, str) or given not in known:
+        raise _blamed(BadOption(f"{at} is one of {', '.join(known)}"), at)
+    return given
 
 
 def _number(given: object, default: float, most: float, at: str) -> float:

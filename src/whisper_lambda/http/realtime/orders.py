@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import binascii
-import json
 from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
 from whisper_lambda.errors import AudioTooLarge, BadOption, BrokenRequest
+from whisper_lambda.http import jsonbody
 from whisper_lambda.http.realtime.configuration import Check, Configuration, updated
 from whisper_lambda.http.realtime.talk import Audio, Clear, Commit, Order, Update
 
@@ -34,14 +34,14 @@ def read(message: str) -> Mapping[str, Any]:
         BrokenRequest: it is not a JSON object with a `type`.
     """
     try:
-        given = json.loads(message)
-    except (ValueError, RecursionError):
-        raise BrokenRequest("an event is a JSON object; this is no JSON") from None
-    if not isinstance(given, dict) or not isinstance(given.get("type"), str):
-        error = BrokenRequest("an event is a JSON object with a `type`")
-        error.param = "type"
-        raise error
-    return given
+        given = jsonbody.members(message)
+        if isinstance(given.get("type"), str):
+            return given
+    except BrokenRequest:
+        pass
+    error = BrokenRequest("an event is a JSON object with a `type`")
+    error.param = "type"
+    raise error
 
 
 def order_of(given: Mapping[str, Any], before: Configuration, check: Check) -> Order:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -10,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
-from whisper_lambda.errors import AudioTooLarge, BadOption, BrokenRequest, WhisperLambdaError
+from whisper_lambda.errors import AudioTooLarge, BadOption, WhisperLambdaError
+from whisper_lambda.http import jsonbody
 from whisper_lambda.http.admission import VISIT
 from whisper_lambda.http.gates import Gates
 from whisper_lambda.http.house import House
@@ -93,13 +93,7 @@ async def _json(request: Request) -> dict[str, Any]:
         body += part
         if len(body) > MOST_BODY_BYTES:
             raise AudioTooLarge(f"a session's description takes at most {MOST_BODY_BYTES} bytes")
-    try:
-        given = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        raise BrokenRequest("the body is not JSON") from None
-    if not isinstance(given, dict):
-        raise BrokenRequest("the body is a JSON object")
-    return given
+    return jsonbody.members(body or b"{}")
 
 
 def _seconds(given: object) -> int:

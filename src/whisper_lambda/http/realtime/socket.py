@@ -52,12 +52,15 @@ class Socket:
             return
         self._replaced = talk.join()
         offered = self._line.scope.get("subprotocols", [])
-        with suppress(WebSocketDisconnect):
-            await self._line.accept(PROTOCOL if PROTOCOL in offered else None)
-            await self._send(event("session.created", session=self._session(talk, resumed=after is not None)))
-            await self._between(talk, talk.sent if after is None else after)
-        if not self._replaced.is_set():
-            self._floor.leave(talk)
+        try:
+            with suppress(WebSocketDisconnect):
+                await self._line.accept(PROTOCOL if PROTOCOL in offered else None)
+                session = self._session(talk, resumed=after is not None)
+                await self._send(event("session.created", session=session))
+                await self._between(talk, talk.sent if after is None else after)
+        finally:  # a talk nobody leaves keeps its place for ever
+            if not self._replaced.is_set():
+                self._floor.leave(talk)
         facts(self._line.scope)["audio_s"] = talk.received_bytes / talk.configuration.raw.bytes_per_second
 
     def _entered(self) -> tuple[Talk, int | None]:
@@ -104,8 +107,9 @@ class Socket:
                 expired = {"type": "invalid_request_error", "code": "session_expired", "param": None}
                 message = f"a session lasts {self._longest_s / 60:.0f} minutes at most; begin a new one"
                 await self._send(event("error", error={**expired, "message": message, "event_id": None}))
-            if reading.done() and (failure := reading.exception()):
-                raise failure
+            for carrying in (reading, writing):
+                if carrying.done() and (failure := carrying.exception()):
+                    raise failure
             if self._line.application_state is WebSocketState.CONNECTED:
                 await self._line.close(RESTARTING if self._floor.draining else NORMAL)
         finally:
