@@ -8,6 +8,7 @@ import os
 import random
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from environments import READY_TEXT, environment
 from lambda_events import http_event, multipart
 
-from fakes import FakeEngine
+from fakes import FakeEngine, from_noon
 from serving import wav
 from whisper_lambda import staffing
 from whisper_lambda.aws.deadline import CUT_S
@@ -32,7 +33,8 @@ from whisper_lambda.http.handing_on import SPARE_S
 from whisper_lambda.http.keys import exported, new_key
 from whisper_lambda.http.listening import Wish
 from whisper_lambda.http.resuming import SoFar, out_of_time
-from whisper_lambda.jobs.desk import Desk
+from whisper_lambda.job import Order
+from whisper_lambda.jobs.desk import Desk, Handed
 from whisper_lambda.live.seals import Seal
 from whisper_lambda.pipeline import results
 from whisper_lambda.preparing import prepare
@@ -226,10 +228,11 @@ def test_what_a_recording_too_long_to_be_held_has_left_is_told_too() -> None:
     so_far.begin(plan, ModelChoice("base", "base"))
     so_far.add(next(results(plan, engine=engine)))
 
-    late = out_of_time(so_far, b"its bytes", Wish(options=options), Seal(b"s" * 32), "ana", 0.0)
+    late, unheard_s = out_of_time(so_far, b"its bytes", Wish(options=options), Seal(b"s" * 32), "ana", 0.0)
 
     assert plan.count > 1
     assert late.details["partial"]["heard_s"] == pytest.approx(plan.starts[1], abs=0.001)
+    assert unheard_s == pytest.approx(plan.duration - plan.starts[1])
 
 
 def test_a_stream_that_is_cut_says_so_in_an_event() -> None:
@@ -308,6 +311,83 @@ def test_who_does_not_say_so_or_may_not_gets_what_was_heard(
     assert (status, told["error"]["code"]) == (504, "out_of_time")
     assert told["error"]["resume"]
     assert desk.listed("hernan", limit=1) == []
+
+
+class Counting:
+    """A function whose one key may send 200 s of audio a day, and that hears a chunk of 80 s in its time."""
+
+    def __init__(self, engine: Stuck, env: Environment, settings: Settings, text: str) -> None:
+        gates = Gates.of(env.service, settings, clock=from_noon())
+        self.office = Office(env.service, settings)
+        self._env = replace(env, app=create_app(env.service, settings, gates=gates, office=self.office))
+        self._headers = {"authorization": f"Bearer {text}"}
+        self._usage, self._key_id = gates.admission.usage, text.split("_")[1]
+        self.engine = engine
+
+    @property
+    def day_s(self) -> float:
+        return self._usage.heard_today(self._key_id)
+
+    def ask(self, *, cut: bool, headers: Any = (), seconds: float = 80.0, **fields: str) -> tuple[int, Any]:
+        form, kind = multipart({"language": "es", "vad": "off", **fields}, wav(seconds))
+        headers = {"content-type": kind, **self._headers, **dict(headers)}
+        raw = json.dumps(http_event("POST", "/v1/audio/transcriptions", body=form, headers=headers)).encode()
+        if cut:
+            self.engine.freed.clear()
+            self.engine.quick = len(self.engine.heard) + 1
+        else:
+            self.engine.freed.set()
+        taken = asyncio.run(asked(self._env, raw, CUT_S + SPARE_S + 4.0 if cut else 60.0))
+        self.engine.freed.set()
+        status, told = taken.answer
+        return status, json.loads(told)
+
+
+@pytest.fixture
+def counting(tmp_path: Path) -> Iterator[Counting]:
+    text, key = new_key("hernan", time.time(), scopes=("transcribe", "jobs"), audio_s_per_day=200.0)
+    settings = replace(PATIENT, home=tmp_path, table="jobs", keys=exported([key]), jobs_tenant_most=1)
+    engine = Stuck(text=" Uno.", serial=True)
+    with environment(settings=settings, engine=engine) as env:
+        yield Counting(engine, env, settings, text)
+
+
+def test_a_day_pays_once_for_what_is_cut_and_resumed(counting: Counting) -> None:
+    status, cut = counting.ask(cut=True)
+    heard_s = cut["error"]["partial"]["heard_s"]
+
+    assert status == 504
+    assert 0 < heard_s < 80
+    assert counting.day_s == pytest.approx(heard_s, abs=0.001)  # what was answered, and no more
+    status, _ = counting.ask(cut=False, resume=cut["error"]["resume"])
+    assert status == 200
+    assert counting.day_s == pytest.approx(80, abs=0.001)
+
+
+def test_a_day_pays_once_for_what_becomes_a_job(counting: Counting) -> None:
+    once = {"prefer": "respond-async", "idempotency-key": "one"}
+    first = counting.ask(cut=True, headers=once)
+
+    assert (first[0], counting.day_s) == (202, 80.0)
+    assert counting.ask(cut=True, headers=once)[1]["id"] == first[1]["id"]
+    assert counting.day_s == 80.0
+
+
+def test_a_job_that_is_not_taken_costs_the_day_nothing(counting: Counting) -> None:
+    counting.office.desk().accept(Order(options=Options()), b"another", Handed(tenant="hernan"))
+    status, told = counting.ask(cut=True, headers={"prefer": "respond-async"})
+
+    assert (status, told["error"]["code"], counting.day_s) == (429, "too_many_jobs", 0.0)
+
+
+def test_tries_of_a_request_that_is_cut_pay_for_the_furthest_of_them(counting: Counting) -> None:
+    once = {"idempotency-key": "one"}
+    cuts = [counting.ask(cut=True, headers=once)[1]["error"] for _ in range(2)]
+    furthest_s = max(cut["partial"]["heard_s"] for cut in cuts)
+
+    assert counting.day_s == pytest.approx(furthest_s, abs=0.001)
+    assert counting.ask(cut=False, headers=once)[0] == 200
+    assert counting.day_s == pytest.approx(80, abs=0.001)
 
 
 def test_a_whole_answer_that_was_begun_and_not_ended_is_out_of_time_too() -> None:

@@ -254,7 +254,7 @@ def test_a_clip_beside_a_two_hour_file_is_promised_its_own_length_twice() -> Non
     assert work.needed_s(3) == pytest.approx(0.02 * 6)
 
 
-def admitted(tmp_path: Path, patience_s: float, rtf: float, under_way_s: float, *, streamed: bool = False):
+def admitted(tmp_path: Path, patience_s: float, rtf: float, under_way_s: float, **how):
     """Plan 600 s of audio beside `under_way_s` of others' for a client of some patience."""
     clock = Clock()
     admission = opened(tmp_path, clock=clock)
@@ -263,7 +263,7 @@ def admitted(tmp_path: Path, patience_s: float, rtf: float, under_way_s: float, 
     VISIT.set(Visit(None, patience_s))
 
     async def run() -> None:
-        async with admission.admit(ask(size_bytes=LONG_BYTES + 1, streamed=streamed)) as turn:
+        async with admission.admit(ask(size_bytes=LONG_BYTES + 1, **how)) as turn:
             turn.planned(600.0)
 
     return run
@@ -288,6 +288,12 @@ def test_what_can_never_be_done_in_time_is_not_told_to_come_back(tmp_path: Path)
 def test_what_can_be_done_in_time_and_streams_are_let_in(tmp_path: Path) -> None:
     asyncio.run(admitted(tmp_path, patience_s=80.0, rtf=0.06, under_way_s=600.0)())
     asyncio.run(admitted(tmp_path, patience_s=1.0, rtf=0.06, under_way_s=600.0, streamed=True)())
+
+
+def test_of_a_recording_that_is_resumed_only_the_rest_must_be_done_in_time(tmp_path: Path) -> None:
+    run = admitted(tmp_path, patience_s=60.0, rtf=0.2, under_way_s=0.0, from_s=400.0)
+
+    asyncio.run(run())
 
 
 def test_a_refused_recording_takes_nothing_off_the_day(tmp_path: Path) -> None:

@@ -10,9 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whisper_lambda.errors import AudioQuotaUsed, AudioTooLong, RateLimited, StorageFull, TooManyAtOnce
+from whisper_lambda.errors import (
+    AudioQuotaUsed,
+    AudioTooLong,
+    ClientGone,
+    RateLimited,
+    StorageFull,
+    TooManyAtOnce,
+)
 from whisper_lambda.http.keys import Key, new_key
-from whisper_lambda.http.limits import DAY_S, Usage
+from whisper_lambda.http.limits import DAY_S, Tab, Usage
 
 NOON = 20_000 * DAY_S + DAY_S / 2  # of some day, UTC
 
@@ -140,6 +147,27 @@ def test_tries_of_one_request_are_taken_off_the_day_once(usage: Usage, clock: Cl
     usage.hear(who, 100, "three")
 
 
+def test_what_a_try_did_not_hear_the_next_one_pays(usage: Usage) -> None:
+    who = key(audio_s_per_day=100)
+    usage.give_back(usage.hear(who, 60, "one"), 40)
+    assert usage.heard_today(who.id) == 20
+    second = usage.hear(who, 60, "one")
+    assert (second.audio_s, usage.heard_today(who.id)) == (40, 60)
+    third = usage.hear(who, 60, "one")
+    usage.give_back(third)
+
+    assert (third.audio_s, usage.heard_today(who.id)) == (0, 60)  # it gives back no other's
+
+
+def test_a_thread_whose_request_was_answered_meanwhile_pays_nothing(usage: Usage) -> None:
+    who, tab = key(audio_s_per_day=100), Tab()
+
+    assert tab.close() is None
+    with pytest.raises(ClientGone):
+        tab.pay(lambda: usage.hear(who, 60))
+    assert usage.heard_today(who.id) == 0
+
+
 def test_after_retry_after_there_is_a_new_day(usage: Usage, clock: Clock) -> None:
     who = key(audio_s_per_day=100)
     usage.hear(who, 100)
@@ -215,7 +243,7 @@ def test_what_is_given_back_goes_to_the_day_it_was_taken_from(usage: Usage, cloc
     yesterday = usage.hear(who, 70)
     clock.now += DAY_S
     usage.hear(who, 90)
-    usage.give_back(who, 70, yesterday)
+    usage.give_back(yesterday)
 
     assert usage.heard_today(who.id) == 90
 

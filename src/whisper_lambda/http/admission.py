@@ -70,15 +70,16 @@ class Turn:
             Overloaded: too many long recordings are under way.
             AudioQuotaUsed: the key's day does not hold this much (AudioTooLong: no day does).
         """
+        to_hear_s = max(0.0, audio_s - self._ask.from_s)
         if not remembered:
             self._audio_s = audio_s
             if not self._ask.streamed:
-                self._admission.check_time(audio_s, self._answer_by)
-            if audio_s > LONG_S and self._short:
+                self._admission.check_time(to_hear_s, self._answer_by)
+            if to_hear_s > LONG_S and self._short:
                 self._admission.check_long(id(self))
-        if self._visit.key:
-            self._admission.usage.hear(self._visit.key, audio_s, self._ask.once())
-        self._admission.work.plan(id(self), self._audio_s)
+        if key := self._visit.key:
+            self._ask.tab.pay(lambda: self._admission.usage.hear(key, to_hear_s, self._ask.once()))
+        self._admission.work.plan(id(self), 0.0 if remembered else to_hear_s)
 
     def told(self, event: Plan | Segment) -> None:
         """Take in what the line tells: the plan, then each segment."""

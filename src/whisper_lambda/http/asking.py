@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.types import Scope
+
+from whisper_lambda.http.limits import Tab
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +21,9 @@ class Ask:
     size_bytes: int  # of the recording as it came
     audio_s: float | None = None  # known only where the recording is samples already
     streamed: bool = False
-    once: Callable[[], str] = str  # names the request and all its repetitions; "" = it has none
+    once: Callable[[], str] = str  # names the request and all its tries; "" = it has no name
+    from_s: float = 0.0  # what of the recording is before this second was heard, and paid for, already
+    tab: Tab = field(default_factory=Tab)  # takes note of what is taken off its key's day
 
 
 def facts(scope: Scope) -> MutableMapping[str, Any]:

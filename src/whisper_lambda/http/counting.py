@@ -19,6 +19,7 @@ from starlette.requests import Request
 from whisper_lambda.bootstrap import Service
 from whisper_lambda.http.admission import VISIT
 from whisper_lambda.http.house import House
+from whisper_lambda.http.limits import Paid
 from whisper_lambda.http.listening import while_waited_for
 from whisper_lambda.http.upload import Recording
 from whisper_lambda.job import Job
@@ -28,7 +29,7 @@ from whisper_lambda.types import SAMPLE_RATE
 
 @asynccontextmanager
 async def counted(
-    house: House, request: Request, recording: Recording | None, handed: Handed
+    house: House, request: Request, recording: Recording | None, handed: Handed, paid: Paid | None = None
 ) -> AsyncIterator[Callable[[Job], None]]:
     """Take the recording's length off the key's day; give it back unless a new job comes of it.
 
@@ -37,6 +38,7 @@ async def counted(
         request: whose client is watched while the length is found.
         recording: None = it has not come yet (on AWS), and is not counted.
         handed: says whether it may be a job that was accepted before.
+        paid: what the request that becomes a job has paid for it already.
 
     Yields:
         What to call with the job: an earlier one, which an idempotency key brings back, costs nothing.
@@ -46,16 +48,18 @@ async def counted(
         BadAudio: there is no audio in it.
     """
     key = VISIT.get().key
-    if key is None or key.audio_s_per_day is None or recording is None or await _again(house, handed):
-        yield lambda _: None
-        return
-    usage, began = house.admission.usage, time.time()
-    find = partial(seconds_of, house.service, recording, key.audio_s_per_day)
-    audio_s = await while_waited_for(request, lambda _: anyio.to_thread.run_sync(find, limiter=house.threads))
-    if isinstance(recording, io.FileIO):
-        recording.seek(0)
-    day = await anyio.to_thread.run_sync(usage.hear, key, audio_s)
-    new = False
+    usage, began, new = house.admission.usage, time.time(), False
+    if paid is None:
+        if key is None or key.audio_s_per_day is None or recording is None or await _again(house, handed):
+            yield lambda _: None
+            return
+        find = partial(seconds_of, house.service, recording, key.audio_s_per_day)
+        audio_s = await while_waited_for(
+            request, lambda _: anyio.to_thread.run_sync(find, limiter=house.threads)
+        )
+        if isinstance(recording, io.FileIO):
+            recording.seek(0)
+        paid = await anyio.to_thread.run_sync(usage.hear, key, audio_s)
 
     def fresh(job: Job) -> None:
         nonlocal new
@@ -66,7 +70,7 @@ async def counted(
     finally:
         if not new:
             with CancelScope(shield=True):
-                await anyio.to_thread.run_sync(usage.give_back, key, audio_s, day)
+                await anyio.to_thread.run_sync(usage.give_back, paid)
 
 
 async def _again(house: House, handed: Handed) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -23,8 +24,11 @@ from whisper_lambda.errors import CannotFinishInTime, OutOfTime
 from whisper_lambda.http.admission import VISIT
 from whisper_lambda.http.asking import facts
 from whisper_lambda.http.house import House
+from whisper_lambda.http.limits import Tab
 from whisper_lambda.http.listening import Heard, Wish
 from whisper_lambda.http.upload import Recording, Upload
+from whisper_lambda.job import Order
+from whisper_lambda.jobs.desk import Handed
 
 SPARE_S = 3.0  # the cut comes so much sooner: keeping 6 MB and a row takes time, too
 
@@ -46,11 +50,15 @@ async def heard(
     """
     if not _may(house, request, upload):
         return await house.heard(request, upload, wish)
+    from whisper_lambda.http import jobs  # imports the routes that import us
+
+    order, handed = jobs.to_order(request, job), jobs.to_handed(request, upload)  # refuse before it is heard
+    tab = Tab()  # what the request paid, its job does not pay again
     try:
         with deadline.until(time.monotonic() + deadline.remaining_s() - SPARE_S):
-            return await house.heard(request, upload, wish)
+            return await house.heard(request, upload, wish, tab=tab)
     except (OutOfTime, CannotFinishInTime):
-        return await _handed_on(house, request, upload, job)
+        return await _handed_on(house, request, upload.recording, order, handed, tab)
 
 
 def _may(house: House, request: Request, upload: Upload) -> bool:
@@ -66,13 +74,15 @@ def _may(house: House, request: Request, upload: Upload) -> bool:
     )
 
 
-async def _handed_on(house: House, request: Request, upload: Upload, values: Mapping[str, Any]) -> Response:
+async def _handed_on(
+    house: House, request: Request, kept: Recording | None, order: Order, handed: Handed, tab: Tab
+) -> Response:
     from whisper_lambda.http import jobs, jobviews  # they import the routes that import us
     from whisper_lambda.http.counting import counted
 
-    order, handed = jobs.to_order(request, values), jobs.to_handed(request, upload)
-    with _unread(upload.recording) as recording:
-        async with counted(house, request, recording, handed) as fresh:
+    paid = await anyio.to_thread.run_sync(tab.close)
+    with _unread(kept) as recording:
+        async with counted(house, request, recording, handed, paid) as fresh:
             job = await jobs.at_desk(house, lambda desk: desk.accept(order, recording, handed))
             fresh(job)
     known = facts(request.scope)

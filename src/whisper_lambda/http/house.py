@@ -14,7 +14,7 @@ from functools import partial
 from io import FileIO
 
 import anyio.to_thread
-from anyio import CapacityLimiter
+from anyio import CancelScope, CapacityLimiter
 from starlette.requests import Request
 
 from whisper_lambda import deadline, tenants, uploads
@@ -33,6 +33,7 @@ from whisper_lambda.http.admission import VISIT, Admission
 from whisper_lambda.http.asking import Ask, facts
 from whisper_lambda.http.fetch import fetch
 from whisper_lambda.http.fields import Field, blamed
+from whisper_lambda.http.limits import Tab
 from whisper_lambda.http.listening import Event, Heard, Tell, Wish, hear, while_waited_for
 from whisper_lambda.http.resuming import SoFar, out_of_time, repetition, resumed
 from whisper_lambda.http.upload import Spool, Upload, received
@@ -129,6 +130,7 @@ class House:
         *,
         source: Source | None = None,
         tell: Tell | None = None,
+        tab: Tab | None = None,
     ) -> tuple[Heard, Receipt]:
         """Wait for a turn, run the line, and say what it cost.
 
@@ -138,6 +140,8 @@ class House:
             wish: what is to be heard.
             source: samples, where the upload is not a file to be decoded.
             tell: told, in the line's thread, of the plan and of each segment.
+            tab: of a caller who settles it where the time is too short; None = what is not heard then is
+                given back to the key's day.
         """
         recording, so_far = upload.recording if source is None else source, SoFar()
         assert recording is not None
@@ -157,11 +161,25 @@ class House:
 
             return hear(self.service, recording, asked, told, so_far)
 
-        named = request.headers.get("idempotency-key", "")
+        once = repetition(request.headers.get("idempotency-key", ""), recording, asked)
+        settled = tab or Tab()
         try:
-            return await self.in_turn(request, upload, wish, listen, once=repetition(named, recording, asked))
+            return await self.in_turn(request, upload, asked, listen, once=once, tab=settled)
         except OutOfTime:
-            raise out_of_time(so_far, recording, asked, self.seal(), whose, time.time()) from None
+            late, unheard_s = out_of_time(so_far, recording, asked, self.seal(), whose, time.time())
+            if not tab:
+                await self._settle(settled, unheard_s)
+            raise late from None
+
+    async def _settle(self, tab: Tab, unheard_s: float) -> None:
+        """Give back to the key's day what was paid for and not heard."""
+
+        def back() -> None:
+            if paid := tab.close():
+                self.admission.usage.give_back(paid, unheard_s)
+
+        with CancelScope(shield=True):
+            await anyio.to_thread.run_sync(back)
 
     def tenant(self, request: Request, upload: Upload) -> str | None:
         """Return whose the recording is, for what is remembered; None = nothing is to be.
@@ -180,8 +198,9 @@ class House:
         listen: Callable[[Tell], Heard],
         *,
         once: Callable[[], str] = str,
+        tab: Tab | None = None,
     ) -> tuple[Heard, Receipt]:
-        """Run `listen` in a thread when its turn has come; `once` names a request and its repetitions."""
+        """Run `listen` in a thread when its turn has come; `once` and `tab` as in `Ask`."""
         known = facts(request.scope)
         known["model_asked"] = wish.model or "default"
         ask = Ask(
@@ -191,6 +210,8 @@ class House:
             size_bytes=upload.size_bytes,
             streamed=bool(upload.values.get("stream")),
             once=once,
+            from_s=wish.from_s,
+            tab=tab or Tab(),
         )
 
         async def work(going_on: Tell) -> tuple[Heard, float]:

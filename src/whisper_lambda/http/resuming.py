@@ -7,6 +7,7 @@ use to another tenant. Whoever sends the recording again with it gets the rest, 
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -44,7 +45,9 @@ class SoFar:
             self.results.append(result)
 
 
-def out_of_time(so_far: SoFar, source: Source, wish: Wish, seal: Seal, tenant: str, now: float) -> OutOfTime:
+def out_of_time(
+    so_far: SoFar, source: Source, wish: Wish, seal: Seal, tenant: str, now: float
+) -> tuple[OutOfTime, float]:
     """Return the refusal that holds what was heard, and the token to go on with.
 
     Args:
@@ -54,14 +57,16 @@ def out_of_time(so_far: SoFar, source: Source, wish: Wish, seal: Seal, tenant: s
         seal: seals the token.
         tenant: whose it is.
         now: seconds since the epoch.
+
+    Returns:
+        It, and the seconds of the recording that were not heard; infinite where nothing was.
     """
     with so_far.lock:
         plan, choice, results = so_far.plan, so_far.choice, list(so_far.results)
     known = identity(source)
     if plan is None or not results or known is None or wish.by_channel:
-        return OutOfTime(
-            "the time to answer in was over before anything was heard: send it as a job, or in parts"
-        )
+        nothing = "the time to answer in was over before anything was heard: send it as a job, or in parts"
+        return OutOfTime(nothing), math.inf
     heard_s = plan.starts[len(results)] if len(results) < plan.count else plan.duration
     heard = pipeline.finish(plan, results, choice=choice)
     late = OutOfTime(
@@ -89,7 +94,7 @@ def out_of_time(so_far: SoFar, source: Source, wish: Wish, seal: Seal, tenant: s
         },
         "resume": token,
     }
-    return late
+    return late, plan.duration - heard_s
 
 
 def resumed(text: str, source: Source, wish: Wish, seal: Seal, tenant: str, now: float) -> Wish:
