@@ -39,12 +39,21 @@ class DecoderPool:
         count: 0 = start the process with the first file; else `warm` starts it ahead.
         scratch: directory for what does not fit in memory; None = the system's.
         program: what the process runs; another one is for tests of dying decoders.
+        answer_s: how long it may take to fork or to end a child.
     """
 
-    def __init__(self, count: int = 1, scratch: Path | None = None, *, program: Path = PROGRAM) -> None:
+    def __init__(
+        self,
+        count: int = 1,
+        scratch: Path | None = None,
+        *,
+        program: Path = PROGRAM,
+        answer_s: float = ANSWER_S,
+    ) -> None:
         self.scratch = scratch
         self._count = count
         self._program = program
+        self._answer_s = answer_s
         self._lock = threading.Lock()
         self._starter: _Starter | None = None
         self._closed = False
@@ -147,7 +156,7 @@ class DecoderPool:
             if self._closed:
                 raise DecoderFailed("the decoder pool is closed")
             if self._starter is None or self._starter is instead_of:
-                self._starter = _Starter(self._program)
+                self._starter = _Starter(self._program, self._answer_s)
         if instead_of:
             instead_of.close()
         return self._starter
@@ -156,7 +165,7 @@ class DecoderPool:
 class _Starter:
     """The waiting process: has av imported, reads no media, forks a decoder for each file."""
 
-    def __init__(self, program: Path) -> None:
+    def __init__(self, program: Path, answer_s: float) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -173,30 +182,43 @@ class _Starter:
                 ours.close()
                 raise DecoderFailed(f"the audio decoder cannot be started: {cause}") from cause
         self._control = ours
+        self._answer_s = answer_s
         self._lock = threading.Lock()
         self._ready: dict[str, list[str]] | None = None
         self._finalizer = weakref.finalize(self, _stop, self._process, ours, os.getpid())
 
     def missing(self) -> tuple[str, ...]:
-        with self._lock, _lost_is_failure():
+        with self._asking():
             return tuple(self._greeting()["missing"])
 
     def fork(self, session: int, source: int, order: Order) -> int:
         """Return the pid of a new decoder that answers at `session`; -1 where the system has no room."""
-        with self._lock, _lost_is_failure():
+        with self._asking():
             self._greeting()
             socket.send_fds(self._control, [json.dumps(asdict(order)).encode()], [session, source])
             return self._answer()
 
     def end(self, pid: int) -> int | None:
         """Kill a decoder and return its exit code; None when the waiting process is gone, and it too."""
-        with self._lock, contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(DecoderFailed), self._asking():
             self._control.sendall(json.dumps({"end": pid}).encode())
             return self._answer()
         return None
 
     def close(self) -> None:
         self._finalizer()
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Be the only one who asks. Who asked in vain is the last: a late answer would be the next one's."""
+        with self._lock:
+            try:
+                yield
+            except (OSError, EOFError, ValueError) as cause:
+                self.close()
+                raise DecoderFailed(
+                    "the audio decoder does not start on this machine; `whisper-lambda doctor` says more"
+                ) from cause
 
     def _greeting(self) -> dict[str, list[str]]:
         if self._ready is None:
@@ -206,7 +228,7 @@ class _Starter:
         return self._ready
 
     def _answer(self) -> int:
-        number: int = struct.unpack("<q", exactly(self._control, 8, Deadline(ANSWER_S)))[0]
+        number: int = struct.unpack("<q", exactly(self._control, 8, Deadline(self._answer_s)))[0]
         return number
 
 
@@ -221,16 +243,6 @@ def _stop(process: subprocess.Popen[bytes], control: socket.socket, owner: int) 
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-@contextlib.contextmanager
-def _lost_is_failure() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, EOFError, ValueError) as cause:
-        raise DecoderFailed(
-            "the audio decoder does not start on this machine; `whisper-lambda doctor` says more"
-        ) from cause
 
 
 def folder_of_av() -> str:

@@ -6,6 +6,7 @@ believed, text is stripped, and every wait has an end.
 
 from __future__ import annotations
 
+import math
 import signal
 import socket
 import struct
@@ -27,6 +28,7 @@ from whisper_lambda.errors import (
 
 FRAME = struct.Struct("<cII")  # as in decoder_child
 _MAX_TEXT = 4096  # bytes of a warning or failure; more is not what our program sends
+_MAX_WARNINGS = 8  # nor are more of them
 _REFUSALS: dict[str, type[WhisperLambdaError]] = {
     "empty": EmptyAudio,
     "no_audio_stream": NoAudioStream,
@@ -48,6 +50,7 @@ class Order:
     max_hz: int
     memory_bytes: int
     cpu_s: int
+    cpu_ahead_s: int  # of them, before the first second of audio is out; each second out allows another
 
 
 class Deadline:
@@ -93,16 +96,19 @@ def received(
     session: socket.socket, order: Order, deadline: Deadline, warn: Callable[[str], None]
 ) -> Iterator[NDArray[np.float32]]:
     """Yield what a decoder sends; it may have been taken over, so nothing it says is believed."""
+    left, warnings = _most_samples(order), 0
     try:
         while True:
             kind, a, b = FRAME.unpack(exactly(session, FRAME.size, deadline))
-            if kind == b"B" and 1 <= a <= order.max_channels and 1 <= b <= order.rate:
+            if kind == b"B" and 1 <= a <= order.max_channels and 1 <= b <= min(order.rate, left):
+                left -= b
                 block = np.empty((a, b), np.float32)
                 _fill(session, block.data.cast("B"), deadline)
                 yield block
             elif kind == b"E":
                 return
-            elif kind in b"WF" and a <= _MAX_TEXT:
+            elif kind in b"WF" and a <= _MAX_TEXT and warnings < _MAX_WARNINGS:
+                warnings += 1
                 text = exactly(session, a, deadline).decode(errors="replace")
                 if kind == b"F":
                     raise _refusal(text, order)
@@ -113,6 +119,11 @@ def received(
         raise DecodeTimeout(
             f"decoding the file took longer than {deadline.seconds:g} s; send it in parts or convert it"
         ) from None
+
+
+def _most_samples(order: Order) -> float:
+    """Return what an honest decoder of so long a recording sends at the very most: each end is rounded up."""
+    return math.inf if order.max_seconds is None else (order.max_seconds * 1.01 + 1) * order.rate
 
 
 def _refusal(text: str, order: Order) -> WhisperLambdaError:
@@ -128,5 +139,7 @@ def _printable(text: str) -> str:
 
 def death(status: int) -> str:
     """Say how a decoder died, from its exit code, negative for a signal."""
+    if status == -signal.SIGXCPU:
+        return "reading the file takes far too long for the audio in it; convert it to wav or mp3"
     how = signal.Signals(-status).name if -status in set(signal.Signals) else f"exit code {status}"
     return f"the decoder died on this file ({how}); it is damaged or hostile. Convert it to wav or mp3"

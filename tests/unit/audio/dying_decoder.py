@@ -1,9 +1,11 @@
 """The decoding process, except that some files kill it. Started by tests in place of the real one."""
 
 import os
+import resource
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "src" / "whisper_lambda" / "audio"))
@@ -38,6 +40,30 @@ def _announce_a_gigabyte(source, session):
     os._exit(0)
 
 
+def _send_more_than_it_may(source, session):
+    second = decoder_child.FRAME.pack(decoder_child.BLOCK, 1, 16_000) + bytes(64_000)
+    while True:
+        session.sendall(second)
+
+
+def _work_for_it(source, session):
+    """Take 0.6 s of the processor before each of three seconds of sound, and keep to the rules."""
+    order = {"cpu_ahead_s": 1, "cpu_s": resource.getrlimit(resource.RLIMIT_CPU)[1]}
+    for heard_s in range(1, 4):
+        until = time.process_time() + 0.6
+        while time.process_time() < until:
+            pass
+        session.sendall(decoder_child.FRAME.pack(decoder_child.BLOCK, 1, 16_000) + bytes(64_000))
+        decoder_child._allow(order, source, heard_s)
+    decoder_child._text(session, decoder_child.END, "")
+    os._exit(0)
+
+
+def _warn_without_end(source, session):
+    while True:
+        decoder_child._text(session, decoder_child.WARNING, "x" * 4096)
+
+
 def _say_terminal_codes(source, session):
     raise decoder_child.Refused("unreadable", "\x1b[2J\x07 gone")
 
@@ -57,6 +83,9 @@ WAYS = {
     b"leave": _leave,
     b"babble": _babble,
     b"announce a gigabyte": _announce_a_gigabyte,
+    b"send more than it may": _send_more_than_it_may,
+    b"work for it": _work_for_it,
+    b"warn without end": _warn_without_end,
     b"say terminal codes": _say_terminal_codes,
     b"open a file": _open_a_file,
     b"open a socket": _open_a_socket,

@@ -117,6 +117,26 @@ def test_attacks_cost_the_parent_20_mb_and_the_decoder_300_mb_at_most():
     assert price["grown_kb"] < 20_000
 
 
+def tagged(count):
+    """A FLAC with so many comments: FFmpeg compares each with all before it."""
+    comments = b"".join((9).to_bytes(4, "little") + b"K%06d=v" % n for n in range(count))
+    block = bytes(4) + count.to_bytes(4, "little") + comments
+    flac = encoded(
+        speechlike(2.0), "flac", "flac"
+    )  # its first block, 38 bytes behind the mark, is the last no more
+    head = flac[:4] + bytes([flac[4] & 0x7F]) + flac[5:42]
+    return head + b"\x04" + len(block).to_bytes(3, "big") + block + flac[42:]
+
+
+def test_tags_without_number_cost_the_processor_a_second(decoders, limits):
+    """Half a megabyte of them took 51 s, four megabytes all of the time limit."""
+    limits = replace(limits, timeout_s=600.0, cpu_ahead_s=1)
+
+    with pytest.raises(BadAudio, match="far too long for the audio in it"):
+        decode(tagged(40_000), limits, decoders)
+    assert decode(tagged(500), limits, decoders).duration == 2.0
+
+
 def test_a_container_nobody_records_into_is_refused(decoders, limits):
     with pytest.raises(BadAudio, match="this kind of file is not accepted"):
         decode(encoded(speechlike(), "nut", "pcm_s16le"), limits, decoders)

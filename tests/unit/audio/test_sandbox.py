@@ -66,13 +66,17 @@ def alive(pid):
         (b"spin", DecodeTimeout, "0.3 s"),
         (b"babble", BadAudio, "nonsense"),
         (b"announce a gigabyte", BadAudio, "nonsense"),
+        (b"send more than it may", BadAudio, "nonsense"),
+        (b"warn without end", BadAudio, "nonsense"),
         (b"open a file", BadAudio, "Too many open files"),
         (b"open a socket", BadAudio, "Too many open files"),
     ],
 )
 def test_a_decoder_that_dies_is_its_own_calls_error(way, error, words, dying, limits):
     with pytest.raises(error, match=words) as failure:
-        decode(way + b"\0", replace(limits, timeout_s=0.3), dying)  # the zero: text is told from media
+        decode(
+            way + b"\0", replace(limits, timeout_s=0.3, max_seconds=5.0), dying
+        )  # the zero: text is told from media
 
     assert type(failure.value) is error
 
@@ -308,7 +312,40 @@ def test_a_decoder_nobody_can_end_any_more_runs_out_of_time_by_itself(limits):
     pool.close()
 
     assert alive(orphans[0])
-    assert gone(orphans, within_s=15.0)  # two seconds of processor time
+    assert gone(orphans, within_s=120.0)  # two seconds of processor time
+
+
+def test_a_decoder_that_works_and_says_nothing_is_ended_long_before_the_time_limit(dying, limits):
+    with pytest.raises(BadAudio, match="far too long for the audio in it"):
+        decode(b"spin\0", replace(limits, timeout_s=600.0, cpu_ahead_s=1), dying)
+
+
+def test_each_second_of_audio_allows_a_second_of_the_processor(dying, limits):
+    """Three seconds of sound, 0.6 s of the processor for each, where 1 s may be used ahead of it."""
+    decoded = decode(b"work for it\0", replace(limits, timeout_s=600.0, cpu_ahead_s=1), dying)
+
+    assert decoded.duration == 3.0
+
+
+@linux
+def test_a_late_answer_is_not_taken_for_the_next_one(limits):
+    pool = DecoderPool(1, program=DYING, answer_s=0.3)
+    starter = started(pool)
+
+    def stall():
+        wait_for_child(starter)
+        os.kill(starter, signal.SIGSTOP)
+
+    stalling = threading.Thread(target=stall)
+    stalling.start()
+    with pytest.raises(DecodeTimeout):
+        decode(b"spin", replace(limits, timeout_s=0.5), pool)
+    stalling.join()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(starter, signal.SIGCONT)
+
+    assert decode(wav(speechlike(1.0)), limits, pool).duration == 1.0
+    pool.close()
 
 
 def test_warming_does_not_wait():
