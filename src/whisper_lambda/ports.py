@@ -85,10 +85,17 @@ class JobStore(Protocol):
     machine's undoes it.
     """
 
-    def create(self, job: Job) -> Job:
+    def create(self, job: Job, most: int | None = None) -> Job | None:
         """Store a new job; where the tenant's `idempotency_key` is taken, return the job that has it.
 
         Of any number of calls with one key at the same time exactly one stores; all return its job.
+
+        Args:
+            job: to be stored.
+            most: as many of the tenant's jobs may wait or run, also where several are stored at once.
+
+        Returns:
+            The job; None, and nothing stored, where it would be one too many.
 
         Raises:
             StorageFull: there is no room, or the store cannot be reached.

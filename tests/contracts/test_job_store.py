@@ -160,6 +160,29 @@ def test_jobs_that_wait_or_run_are_counted(store: JobStore, made: Callable[..., 
     assert store.live("nobody") == 0
 
 
+def test_of_many_creations_at_once_no_more_are_stored_than_may_wait(
+    store: JobStore, made: Callable[..., Job]
+) -> None:
+    first, ended = made(idempotency_key="first"), made()
+    store.change(ended.id, LIVE, state="cancelled")
+    news = [replace(first, id=f"{first.id}_{n}", idempotency_key=f"key {n}") for n in range(8)]
+
+    jobs = at_once(8, lambda n: store.create(news[n], most=3))
+
+    assert sum(job is not None for job in jobs) == 2
+    assert store.live(first.tenant) == 3
+    assert {j.id for j in store.list(first.tenant, limit=20)} == {
+        first.id,
+        ended.id,
+        *(j.id for j in jobs if j),
+    }
+    again = replace(first, id=f"{first.id}_again")
+    assert store.create(again, most=3) == first  # no bound refuses a repeat
+    assert store.create(replace(again, tenant=f"{first.tenant} b"), most=1)  # nor another tenant's
+    store.change(first.id, LIVE, state="cancelled")
+    assert store.create(replace(news[0], id=f"{first.id}_c", idempotency_key="c"), most=3)
+
+
 def test_a_chunk_is_stored_and_counted_once(store: JobStore, made: Callable[..., Job]) -> None:
     job = running(store, made())
     attempt = store.begin(job.id, 1)

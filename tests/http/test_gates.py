@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -248,6 +249,22 @@ def test_a_job_that_is_not_accepted_costs_nothing_of_the_day(tmp_path: Path) -> 
 
         assert codes == [202, 429]
         assert server.gates.admission.usage.heard_today(headers["X-API-Key"].split("_")[1]) == 3.0
+
+
+def test_jobs_handed_in_at_once_pass_no_bound_together(tmp_path: Path) -> None:
+    with guarded(Settings(home=tmp_path, probe_every_s=0, jobs_tenant_most=2)) as server:
+        headers, files = {"X-API-Key": server.key(tenant="ana")}, {"file": ("a.wav", wav(3.0))}
+
+        def hand_in(_: int) -> int:
+            return httpx2.post(f"{server.url}/v1/jobs", headers=headers, files=files, timeout=120).status_code
+
+        with ThreadPoolExecutor(8) as threads:
+            codes = list(threads.map(hand_in, range(8)))
+        listed = httpx2.get(f"{server.url}/v1/jobs", headers=headers).json()["data"]
+        kept = [f for f in tmp_path.rglob("*") if f.is_file() and f.stat().st_size == len(wav(3.0))]
+
+    assert sorted(codes) == [202, 202, *[429] * 6]
+    assert (len(listed), len(kept)) == (2, 2)  # nor is anything left of the others
 
 
 def test_a_repeat_of_an_accepted_job_is_answered_however_many_jobs_wait(tmp_path: Path) -> None:

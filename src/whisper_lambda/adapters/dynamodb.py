@@ -4,6 +4,7 @@
     job#<id>        part#<index>         tries of a part, and what became of a chunk
     list#<tenant>   <when>#<id>          newest first; list# holds everybody's
     live#<tenant>   <id>                 there while the job waits or runs
+    gate#<tenant>   gate                 a version each new job raises: of two counted at once one wins
     once#<digest>   once                 which job has a tenant's idempotency key
     secret#<tenant> secret               what signs the tenant's webhooks
 
@@ -54,19 +55,31 @@ class DynamoJobStore:
         self._keep_s = keep_s
         self._clock = clock
 
-    def create(self, job: Job) -> Job:
+    def create(self, job: Job, most: int | None = None) -> Job | None:
         """Store a new job, or return the one that has its idempotency key; see the port."""
         for wait in _tries():
             if taken := self._same(job):
                 return taken
             with failures(_WHAT):
+                gate = [] if most is None else [self._through_gate(job.tenant)]
+                if most is not None and self.live(job.tenant) >= most:
+                    return None
                 try:
-                    self._table.write_all([self._table.new(row) for row in _rows(job)])
+                    self._table.write_all([*(self._table.new(row) for row in _rows(job)), *gate])
                 except Lost:
                     wait()
                     continue
             return job
         raise StorageFailed(f"{_WHAT}: too many write this job at once")
+
+    def _through_gate(self, tenant: str) -> dict[str, Any]:
+        """Return the write that fails where another of the tenant's jobs is stored from now on."""
+        key = _gate_key(tenant)
+        row = self._table.get(key)
+        if row is None:
+            return self._table.new({**key, "version": 1})
+        version = int(row["version"])
+        return self._table.set(key, only_if={"version": version}, version=version + 1)
 
     def _same(self, job: Job) -> Job | None:
         """Return the job that has this id or this idempotency key already."""
@@ -235,7 +248,7 @@ class DynamoJobStore:
                 gone += self._remove([_parsed(r) for r in self._table.get_all([_job_key(i) for i in ids])])
             for row in list(self._table.query(_list_key(tenant))):  # of jobs whose time was over
                 self._table.delete({"pk": row["pk"], "sk": row["sk"]})
-            self._table.delete(_secret_key(tenant))
+            self._table.delete_all([_secret_key(tenant), _gate_key(tenant)])
         return gone
 
     def close(self) -> None:
@@ -295,6 +308,10 @@ def _once_key(job: Job) -> dict[str, str]:
 
 def _secret_key(tenant: str) -> dict[str, str]:
     return {"pk": f"secret#{tenants.folder(tenant)}", "sk": "secret"}
+
+
+def _gate_key(tenant: str) -> dict[str, str]:
+    return {"pk": f"gate#{tenants.folder(tenant)}", "sk": "gate"}
 
 
 def _list_key(tenant: str | None) -> str:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from whisper_lambda.errors import BadOption, StorageFailed, StorageFull
 
 LOCKED_S = 30  # how long a writer waits for another
+_TENANTS = 2606177  # the space of our locks in Postgres
 
 _tables = sa.MetaData()
 
@@ -106,6 +107,11 @@ class Database:
         """Open a transaction that only reads, and waits for no writer."""
         with _told(), self.engine.connect().execution_options(reads_only=True) as connection:
             yield connection
+
+    def alone(self, connection: sa.Connection, tenant: str) -> None:
+        """Let nobody else who asks for the tenant go on before this transaction has ended."""
+        if not self.is_sqlite:  # there every writer is alone
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TENANTS, sa.func.hashtext(tenant))))
 
     def sweep(self, *, others: bool = False) -> None:
         """Let nothing of what was deleted stay readable in the files, as far as the database allows.

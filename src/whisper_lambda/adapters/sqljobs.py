@@ -22,12 +22,17 @@ class SqlJobStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, job: Job) -> Job:
+    def create(self, job: Job, most: int | None = None) -> Job | None:
         """Store a new job, or return the one that has its idempotency key; see the port."""
         insert = self._database.insert(jobs).values(id=job.id, **_columns(job)).on_conflict_do_nothing()
         with self._database.writing() as connection:
+            if most is not None:
+                self._database.alone(connection, job.tenant)
             if connection.execute(insert.returning(jobs.c.id)).first():
-                return job
+                if most is None or _live(connection, job.tenant) <= most:
+                    return job
+                _remove(connection, [job.id])
+                return None
             mine = (jobs.c.tenant == job.tenant) & (jobs.c.idempotency_key == job.idempotency_key)
             return _parsed(connection.execute(jobs.select().where(mine)).one().job)
 
@@ -62,10 +67,8 @@ class SqlJobStore:
 
     def live(self, tenant: str) -> int:
         """Return how many of a tenant's jobs wait or run; see the port."""
-        mine = (jobs.c.tenant == tenant) & jobs.c.state.in_(sorted(LIVE))
         with self._database.reading() as connection:
-            [[found]] = connection.execute(how_many(jobs).where(mine))
-            return int(found)
+            return _live(connection, tenant)
 
     def begin(self, job_id: str, part: int) -> int | None:
         """Count a try of a part; see the port."""
@@ -159,6 +162,12 @@ class SqlJobStore:
     def close(self) -> None:
         """Give back connections."""
         self._database.close()
+
+
+def _live(connection: Connection, tenant: str) -> int:
+    mine = (jobs.c.tenant == tenant) & jobs.c.state.in_(sorted(LIVE))
+    [[found]] = connection.execute(how_many(jobs).where(mine))
+    return int(found)
 
 
 def _find(connection: Connection, job_id: str, *, to_write: bool = False) -> Job | None:

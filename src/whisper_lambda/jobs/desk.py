@@ -102,6 +102,7 @@ class Desk:
         expires: float | None = None,  # of a job that waits for its recording; it is not begun here
     ) -> Job:
         asked = json.dumps([content, to_plain(order), handed.webhook], sort_keys=True)
+        most = self.settings.jobs_tenant_most
         job = self.store.create(
             Job(
                 id=job_id,
@@ -115,8 +116,11 @@ class Desk:
                 priority=handed.priority,
                 webhook=handed.webhook,
                 expires=expires,
-            )
+            ),
+            most,
         )
+        if job is None:
+            raise _too_many(most)
         if job.id == job_id:
             if self.fanout and expires is None:
                 self.fanout.submit(job)
@@ -131,9 +135,10 @@ class Desk:
         return job
 
     def _check_room(self, handed: Handed, job_id: str) -> None:
+        """Refuse what is one too many before its recording is kept; the store counts again."""
         most = self.settings.jobs_tenant_most
         if self.store.live(handed.tenant) >= most and not self.repeats(handed, job_id):
-            raise TooManyJobs(f"{most} of your jobs wait or run already; send it when one has ended")
+            raise _too_many(most)
 
     def repeats(self, handed: Handed, job_id: str = "") -> bool:
         """Tell whether one of the tenant's latest jobs is this one: no limit refuses a repeat."""
@@ -210,3 +215,7 @@ class Desk:
         if self.fanout:
             self.fanout.forget(ids)
         return len(ids)
+
+
+def _too_many(most: int) -> TooManyJobs:
+    return TooManyJobs(f"{most} of your jobs wait or run already; send it when one has ended")
