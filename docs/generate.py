@@ -40,7 +40,8 @@ ERRORS_HEAD = f"""# Errors
 
 Every failure raised on purpose is one of these. The code is stable: branch on it, not on the
 message. A 4xx is the request's fault and comes again if it is sent again; a 5xx is ours and may be
-retried. The status is what an HTTP answer carries; the command line exits with 1.
+retried. The status is what an HTTP answer carries; the command line exits with 1, or with 2 where the
+command or a setting was wrong and nothing was done.
 
 | code | status | class | meaning |
 |---|---|---|---|"""
@@ -80,7 +81,7 @@ def _kind(hint: Any) -> str:
 def _default(field: Field[Any]) -> str:
     """Write a default as the variable would be written, with ~ for the home directory."""
     value = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[misc]
-    if value is None:
+    if value is None or value == "":
         return "unset"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -89,7 +90,7 @@ def _default(field: Field[Any]) -> str:
     if isinstance(value, tuple):
         return f"`{','.join(value)}`" if value else "none"
     if isinstance(value, dict):
-        return f"`{','.join(f'{k}={v}' for k, v in value.items())}`"
+        return f"`{','.join(f'{k}={v}' for k, v in value.items())}`" if value else "none"
     return f"`{value}`".replace(str(Path.home()), "~")
 
 

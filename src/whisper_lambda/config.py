@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 from collections.abc import Mapping
@@ -280,7 +281,10 @@ class Settings:
         values: dict[str, Any] = {}
         for name in sorted(n for n in env if n.startswith(PREFIX)):
             if name not in known:
-                raise WrongSetting(f"{name} is not a setting; known: {', '.join(sorted(known))}")
+                near = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), known.values(), n=1)
+                named = [PREFIX + n.upper() for n in near]
+                hint = f"did you mean {named[0]}?" if near else f"known: {', '.join(sorted(known))}"
+                raise WrongSetting(f"{name} is not a setting; {hint}")
             values[known[name]] = _parse(name, env[name], hints[known[name]])
         if "lambda_memory_mb" not in values:
             values["lambda_memory_mb"] = int(env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
@@ -323,6 +327,8 @@ def prefer_avx512() -> None:
     os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")
 
 
+_SPELT: Mapping[object, str] = {bool: "true or false", int: "a whole number", float: "a number"}
+_PAIRS = "name=value, with commas between several"
 _BOOLS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 
@@ -342,5 +348,5 @@ def _parse(name: str, text: str, kind: object) -> Any:  # noqa: ANN401 - one par
         if text or kind is not Path:
             return Path(text).expanduser() if text else None
     except (KeyError, ValueError) as cause:
-        raise WrongSetting(f"{name}={text!r} is not a valid value") from cause
+        raise WrongSetting(f"{name} is {_SPELT.get(kind, _PAIRS)}, not {text!r}") from cause
     raise WrongSetting(f"{name} is empty; it names a folder, or is unset")

@@ -91,3 +91,9 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_work(tmp_path: Path)
     (tmp_path / "file").touch()
     with pytest.raises(BadOption, match="--output-dir"):
         prepare_folder(tmp_path / "file" / "out")
+
+
+def test_a_file_named_as_the_folder_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "talk.srt").touch()
+    with pytest.raises(BadOption, match="is a file"):
+        prepare_folder(tmp_path / "talk.srt")

@@ -43,6 +43,22 @@ def test_what_cannot_be_meant_is_refused_by_name(name: str, value: str) -> None:
         read(**{name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("MODLE", "base", "did you mean WHISPER_LAMBDA_MODEL[?]"),
+        ("ZZZZZ", "1", "known: WHISPER_LAMBDA_ALIASES, "),
+        ("THREADS", "many", "is a whole number, not 'many'"),
+        ("MAX_AUDIO_S", "ten", "is a number, not 'ten'"),
+        ("HUB", "perhaps", "is true or false, not 'perhaps'"),
+        ("ALIASES", "internal", "is name=value"),
+    ],
+)
+def test_a_refusal_says_what_would_be_right(name: str, value: str, says: str) -> None:
+    with pytest.raises(WrongSetting, match=says):
+        read(**{name: value})
+
+
 def test_a_setting_made_in_python_is_held_to_the_same_bounds() -> None:
     with pytest.raises(WrongSetting, match="BATCH_SIZE is a number from 1 to 1024, not 0"):
         Settings(batch_size=0)

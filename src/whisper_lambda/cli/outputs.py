@@ -24,6 +24,8 @@ def prepare_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as cause:
+        raise BadOption(f"--output-dir {folder} is a file: name a folder to write into") from cause
     except OSError as cause:
         raise BadOption(f"--output-dir {folder}: {cause.strerror}") from cause
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -26,7 +26,7 @@ _CPU = "decoding runs on the CPU only"
 _DETECTOR = "the voice detector's limits are set by measurement; choose with --vad auto, on or off"
 _LADDER = "how doubtful passages are decoded again is set by --quality fast, balanced or best"
 _SPEAKERS = "speakers are not told apart"
-_FILES = "this command hears files; for a microphone, record first"
+_FILES = "this command hears files; `whisper-lambda live` hears a microphone"
 _PUNCTUATION = "punctuation is attached to words by Whisper's own lists"
 
 FIXED: Mapping[str, Fixed] = MappingProxyType(

@@ -11,7 +11,7 @@ from whisper_lambda.api import LARGEST_BEAM, options_from
 from whisper_lambda.bootstrap import Service
 from whisper_lambda.economy.bounds import Bounds
 from whisper_lambda.errors import BadOption, UnknownFormat
-from whisper_lambda.http.fields import Field, Kind, above_zero, boolean, choice, number, text, whole
+from whisper_lambda.http.fields import Field, Kind, above_zero, blamed, boolean, choice, number, text, whole
 from whisper_lambda.http.listening import Wish
 from whisper_lambda.languages import to_code
 from whisper_lambda.transcript import formats
@@ -222,15 +222,20 @@ def speakers(values: Mapping[str, Any], wanted: str) -> tuple[str, ...]:
         BadOption: they come without the format that shows them, or voices are to be recognised.
     """
     if "known_speaker_references" in values:
-        raise BadOption(
-            "known_speaker_references: voices are not recognised here; speakers are told apart by channel. "
-            "Send known_speaker_names alone, in the channels' order"
+        raise blamed(
+            BadOption(
+                "known_speaker_references: voices are not recognised here; speakers are told apart by "
+                "channel. Send known_speaker_names alone, in the channels' order"
+            ),
+            "known_speaker_references",
         )
     names = tuple(values.get("known_speaker_names", ()))
     if names and not _apart(values, wanted):
-        raise BadOption(f"known_speaker_names needs response_format={DIARIZED}, or by_channel")
+        refused = BadOption(f"known_speaker_names needs response_format={DIARIZED}, or by_channel")
+        raise blamed(refused, "known_speaker_names")
     if len(names) > MOST_SPEAKERS or len(set(names)) < len(names):
-        raise BadOption(f"known_speaker_names: at most {MOST_SPEAKERS} names, each once")
+        refused = BadOption(f"known_speaker_names: at most {MOST_SPEAKERS} names, each once")
+        raise blamed(refused, "known_speaker_names")
     return names
 
 
