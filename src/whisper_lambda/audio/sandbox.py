@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_lambda import lanes
 from whisper_lambda.audio.session import FRAME, Deadline, Order, death, exactly, received
 from whisper_lambda.errors import BadAudio, DecoderFailed
 
@@ -108,6 +109,7 @@ class DecoderPool:
             AudioTooLong: more than `order.max_seconds`; noticed as soon as it is decoded.
             DecodeTimeout: `timeout_s` is over; the decoder was killed.
             DecoderFailed: no decoder could be started.
+            ClientGone: nobody waits for the recording any more.
         """
         starter, pid, session = self._fork(source, order)
         if pid < 0:
@@ -115,7 +117,7 @@ class DecoderPool:
             raise DecoderFailed("this machine can start no further process; try again later")
         ended = False
         try:
-            yield from received(session, order, Deadline(timeout_s), warn)
+            yield from received(session, order, Deadline(timeout_s, lanes.stay), warn)
         except EOFError:
             status, ended = starter.end(pid), True
             if status is None:

@@ -29,6 +29,7 @@ from whisper_lambda.errors import (
 FRAME = struct.Struct("<cII")  # as in decoder_child
 _MAX_TEXT = 4096  # bytes of a warning or failure; more is not what our program sends
 _MAX_WARNINGS = 8  # nor are more of them
+_LOOK_S = 0.5  # of waiting, until it is looked whether anybody still wants what is waited for
 _REFUSALS: dict[str, type[WhisperLambdaError]] = {
     "empty": EmptyAudio,
     "no_audio_stream": NoAudioStream,
@@ -56,20 +57,24 @@ class Order:
 class Deadline:
     """Seconds left to wait for somebody; only waiting uses them up."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, stay: Callable[[], None] = lambda: None) -> None:
+        """Begin; `stay` is called now and then while nothing comes, and may end the wait by raising."""
         self.seconds = seconds
         self.left = seconds
+        self._stay = stay
 
     def receive(self, peer: socket.socket, into: memoryview) -> int:
         """Receive into part of a buffer and return how much; 0 when the other side ended."""
-        if self.left <= 0:
-            raise TimeoutError
-        started = time.monotonic()
-        peer.settimeout(self.left)
-        try:
-            return peer.recv_into(into)
-        finally:
-            self.left -= time.monotonic() - started
+        while self.left > 0:
+            started = time.monotonic()
+            peer.settimeout(min(self.left, _LOOK_S))
+            try:
+                return peer.recv_into(into)
+            except TimeoutError:
+                self._stay()
+            finally:
+                self.left -= time.monotonic() - started
+        raise TimeoutError
 
 
 def exactly(peer: socket.socket, size: int, deadline: Deadline) -> bytearray:

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from recordings import encoded, speechlike, wav
 
+from whisper_lambda import lanes
 from whisper_lambda.audio.decode import Limits, decode, decode_blocks
 from whisper_lambda.audio.sandbox import PROGRAM, DecoderPool
-from whisper_lambda.errors import BadAudio, DecoderFailed, DecodeTimeout
+from whisper_lambda.errors import BadAudio, ClientGone, DecoderFailed, DecodeTimeout
+from whisper_lambda.lanes import Lane
 
 DYING = Path(__file__).with_name("dying_decoder.py")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -318,6 +320,15 @@ def test_a_decoder_nobody_can_end_any_more_runs_out_of_time_by_itself(limits):
 def test_a_decoder_that_works_and_says_nothing_is_ended_long_before_the_time_limit(dying, limits):
     with pytest.raises(BadAudio, match="far too long for the audio in it"):
         decode(b"spin\0", replace(limits, timeout_s=600.0, cpu_ahead_s=1), dying)
+
+
+def test_a_decoder_that_says_nothing_is_ended_when_nobody_waits_for_it(dying, limits):
+    lane = Lane()
+    leaving = threading.Timer(0.3, lane.leave)
+    leaving.start()
+
+    with pytest.raises(ClientGone):
+        lanes.context_of(lane).run(decode, b"spin\0", replace(limits, cpu_ahead_s=600), dying)
 
 
 def test_each_second_of_audio_allows_a_second_of_the_processor(dying, limits):
