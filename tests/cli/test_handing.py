@@ -41,6 +41,28 @@ def test_a_recording_that_fails_as_a_job_is_told_by_the_code_it_has_without_one(
     assert b"(empty_audio)" in job.stderr
 
 
+@pytest.mark.parametrize("command", [["transcribe", "--job"], ["jobs", "submit"]])
+def test_a_model_nobody_knows_is_refused_before_a_job_is_kept(
+    cli: Cli, short: Path, tmp_path: Path, command: list[str]
+) -> None:
+    home = {"WHISPER_LAMBDA_HOME": str(tmp_path / "home"), **JOBS}
+
+    refused = cli(*command, "--model", "nine", short, **home)
+
+    assert (refused.returncode, refused.stderr.count(b"\n")) == (2, 1), refused.stderr
+    assert b"there is no model 'nine'" in refused.stderr
+    assert b"(unknown_model)" in refused.stderr
+    assert cli("jobs", "list", **home).stdout == b""
+
+
+def test_a_job_may_name_a_folder_of_models(cli: Cli, short: Path, tmp_path: Path) -> None:
+    (tmp_path / "models" / "ours").mkdir(parents=True)
+    home = {"WHISPER_LAMBDA_HOME": str(tmp_path / "home"), **JOBS}
+    flags = ("--model-dir", tmp_path / "models", "--model", "ours", "--vad=off", "--quiet")
+
+    assert cli("transcribe", "--job", *flags, short, **home).returncode == 0
+
+
 def test_ctrl_c_leaves_the_job_and_says_how_it_goes_on(long: Path, cli: Cli, tmp_path: Path) -> None:
     home = {"WHISPER_LAMBDA_HOME": str(tmp_path / "home"), **JOBS}
     busy = {"FAKE_DELAY_S": "30", "FAKE_SAYS_BUSY": "1", **home}

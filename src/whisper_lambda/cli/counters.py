@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
+    from whisper_lambda.config import Settings
     from whisper_lambda.job import Job, Order
     from whisper_lambda.jobs.desk import Handed
 
@@ -20,17 +21,19 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 class Here:
     """Jobs of this machine's home."""
 
-    def __init__(self) -> None:
-        from whisper_lambda.config import Settings
+    def __init__(self, settings: Settings) -> None:
         from whisper_lambda.staffing import open_desk
 
-        self.desk = open_desk(Settings.from_env())
+        self.desk = open_desk(settings)
 
     def hand_in(self, stream: BinaryIO, order: Order, handed: Handed) -> dict[str, Any]:
-        """Hand in what a stream holds, or find the job that has the key."""
+        """Hand in what a stream holds, or find the job that has the key; refuses what a server would."""
+        from whisper_lambda.bootstrap import build
         from whisper_lambda.jobs import webhooks
         from whisper_lambda.transcript.formats import renderer
 
+        if order.model is not None:
+            build(self.desk.settings).router.check(order.model)
         written = {"response_format": renderer(order.answer["response_format"]).name}
         private = self.desk.settings.webhooks_private
         address = handed.webhook and webhooks.checked(handed.webhook, private=private)
@@ -143,6 +146,8 @@ class There:
         return answer
 
 
-def counter(server: str | None, key: str | None) -> Here | There:
-    """Return where jobs are asked after: a server's, or this machine's home."""
-    return There(server, key) if server else Here()
+def counter(server: str | None, key: str | None, settings: Settings | None = None) -> Here | There:
+    """Return where jobs are asked after: a server's, or this machine's home; by the environment if absent."""
+    from whisper_lambda.config import Settings
+
+    return There(server, key) if server else Here(settings or Settings.from_env())

@@ -228,7 +228,7 @@ def transcribe(
         from whisper_lambda.cli.counters import counter
         from whisper_lambda.cli.handing import Handing, transcribe_by_jobs, working
 
-        jobs = counter(server, key)
+        jobs = counter(server, key, settings)
         handing = Handing(
             counter=jobs,
             working=working(jobs, build or _builder(display), settings),
