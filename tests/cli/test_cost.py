@@ -16,7 +16,6 @@ from cli.conftest import Cli
         ("--hours nan", "numbers above 0"),
         ("--at-once 0", "--at-once"),
         ("--ready -1", "--ready"),
-        ("--timeout-s 1000", "--timeout-s"),
         ("--tiers zz", "no speed is known of 'zz'"),
         ("scale --hours x", "--hours lists numbers from 0.001 to 1000000000"),
         ("scale --hours 10,nan", "--hours lists numbers"),

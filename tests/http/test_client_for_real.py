@@ -105,6 +105,17 @@ def test_a_direct_request_whose_answer_was_lost_is_heard_and_paid_for_once(ask: 
             ask(address, key, wav(6))
 
 
+def test_formats_that_are_heard_alike_are_paid_for_once(tmp_path: Path) -> None:
+    with (
+        losing(tmp_path, FakeEngine()) as (address, key, _),
+        Client(address, key, compress="never") as client,
+    ):
+        texts = client.written(wav(60), ["srt", "vtt"])  # a day has 150 s
+        client.transcribe(wav(85))
+
+    assert texts["srt"].startswith("1\n00:00:00,000")
+
+
 def test_a_job_whose_answer_was_lost_is_made_once(ask: Ask, tmp_path: Path) -> None:
     engine = FakeEngine()
     with losing(tmp_path, engine, "POST /v1/jobs", "POST /v1/uploads") as (address, key, gateway):

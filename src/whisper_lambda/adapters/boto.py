@@ -18,15 +18,24 @@ _CONNECT_S = 3.0
 _READ_S = 60.0
 _MAKING = threading.Lock()  # boto3's shared session, which keeps what services look like, makes one at a time
 _TRIES = 5  # the SDK's own, with its backoff; throttling and dropped connections are among them
+_LONGEST_S = 910.0  # a function may run for 900
 
 
 class Client:
     """One service's client, made by whoever asks first; a forked process makes its own."""
 
-    def __init__(self, service: str, region: str | None = None) -> None:
-        """Name the service; region None = as AWS's own variables and files say."""
+    def __init__(self, service: str, region: str | None = None, *, once: bool = False) -> None:
+        """Name the service.
+
+        Args:
+            service: as boto3 names it.
+            region: None = as AWS's own variables and files say.
+            once: for invoking functions: a call waits as long as a function may run, and is never made again,
+                since a second invocation would run and be billed beside the first.
+        """
         self._service = service
         self._region = region
+        self._once = once
         self._lock = threading.Lock()
         self._made: tuple[int, Any] | None = None
 
@@ -34,7 +43,7 @@ class Client:
         """Return the client, which many threads may use."""
         with self._lock:
             if self._made is None or self._made[0] != os.getpid():
-                self._made = (os.getpid(), _client(self._service, self._region))
+                self._made = (os.getpid(), _client(self._service, self._region, once=self._once))
             return self._made[1]
 
     def close(self) -> None:
@@ -45,7 +54,7 @@ class Client:
             self._made = None
 
 
-def _client(service: str, region: str | None) -> Any:  # noqa: ANN401 - as above
+def _client(service: str, region: str | None, *, once: bool) -> Any:  # noqa: ANN401 - as above
     try:
         import boto3
         from botocore.config import Config
@@ -55,8 +64,8 @@ def _client(service: str, region: str | None) -> Any:  # noqa: ANN401 - as above
         ) from cause
     config = Config(
         connect_timeout=_CONNECT_S,
-        read_timeout=_READ_S,
-        retries={"mode": "standard", "total_max_attempts": _TRIES},
+        read_timeout=_LONGEST_S if once else _READ_S,
+        retries={"mode": "standard", "total_max_attempts": 1 if once else _TRIES},
         max_pool_connections=32,
         signature_version="s3v4" if service == "s3" else None,
         request_checksum_calculation="when_required",  # else a presigned PUT demands a CRC nobody computes

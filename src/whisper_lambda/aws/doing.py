@@ -32,4 +32,4 @@ def _itself(platform: Platform) -> warm.Invoke | None:
     if not platform.function:
         return None
     name = f"{platform.function}:{platform.version}" if platform.version else platform.function
-    return warm.itself(name, Client("lambda"))
+    return warm.itself(name, Client("lambda", once=True))

@@ -30,9 +30,6 @@ def cost(  # one parameter a flag
     arch: Annotated[str, typer.Option("--arch", metavar="NAMES", help="Processors.")] = "x86_64,arm64",
     ready: Annotated[int, typer.Option("--ready", metavar="N", min=0, help="Provisioned environments.")] = 1,
     at_once: Annotated[int, typer.Option("--at-once", metavar="N", min=1, help="Reserved concurrency.")] = 20,
-    timeout_s: Annotated[
-        float, typer.Option("--timeout-s", metavar="S", min=1, max=900, help="Of the function.")
-    ] = 120.0,
     evenly: Annotated[bool, typer.Option("--evenly", help="Requests come by night as by day.")] = False,
     page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a report.")] = None,
 ) -> None:
@@ -54,7 +51,6 @@ def cost(  # one parameter a flag
         architectures=comparing.names(arch),
         ready=ready,
         at_once=at_once,
-        timeout_s=timeout_s,
     )
     found = comparing.compared(load, question, book)
     typer.echo(comparing.text(found, load, question, book))

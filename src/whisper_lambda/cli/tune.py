@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -91,6 +91,7 @@ def tune(  # one parameter a flag
     from whisper_lambda.economy.prices import price_book
     from whisper_lambda.tools.tuning import choosing, curve
 
+    _check_writable(template, page)
     sizes = _sizes(memory)
     book = price_book(Settings.from_env())
     measured: list[Measured] = []
@@ -114,11 +115,11 @@ def tune(  # one parameter a flag
             took = m.reckoned_s if shared_machine else m.seconds
             by_side.setdefault(m.side, []).append(choosing.point(m.memory_mb, took, book, architecture))
     points = next(iter(by_side.values()))
-    chosen = choosing.best(points, strategy, weight=weight, max_ms=max_latency_s * 1000, max_usd=max_usd)
     for side, each in by_side.items():
-        _print(side, each, chosen if each is points else None)
+        _print(side, each)
     if measured:
         _print_hours(measured, by_side, shared=shared_machine)
+    chosen = choosing.best(points, strategy, weight=weight, max_ms=max_latency_s * 1000, max_usd=max_usd)
     typer.echo(
         f"\n{strategy}: {chosen.memory_mb} MB, {chosen.duration_ms:.0f} ms, {chosen.usd:.7f} USD a run"
     )
@@ -129,6 +130,7 @@ def tune(  # one parameter a flag
         "shared_machine": shared_machine,
     }
     if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if page:
         curve.write_page(by_side, chosen, page)
@@ -137,6 +139,17 @@ def tune(  # one parameter a flag
 
         set_memory(template, chosen.memory_mb)
         say(f"{template}: the function's memory is {chosen.memory_mb} MB now")
+
+
+def _check_writable(template: Path | None, page: Path | None) -> None:
+    """Refuse what could not be written in the end: a sweep takes minutes, and money on AWS."""
+    from whisper_lambda.tools.extras import needed
+    from whisper_lambda.tools.tuning.template import memory_of
+
+    if template:
+        memory_of(template)
+    if page:
+        needed("altair")
 
 
 def _sizes(text: str) -> list[int]:
@@ -178,13 +191,13 @@ def _here(inputs: list[Path], heard: _Heard, sizes: list[int], runs: int, *, aga
         folder: Path | None = None
         if heard.random_weights:
             folder = held.enter_context(local.random_model(heard.models[0], audio_s / len(inputs), home))
-        sides, wishes = _ours(heard, folder)
+        sides, wishes, counts = _ours(heard, folder)
         if against:
             from whisper_lambda.tools.baselines import base_folder
 
             sides["faster-whisper"] = local.faster_whisper(str(folder or base_folder(home)))
         spoken = {"language": heard.language} if heard.language else {}
-        return local.sweep(
+        found = local.sweep(
             sides,
             sizes,
             [{"audio": str(path), **spoken} for path in inputs],
@@ -193,30 +206,31 @@ def _here(inputs: list[Path], heard: _Heard, sizes: list[int], runs: int, *, aga
             wishes=wishes,
             on_run=lambda side, size, seconds: say(f"{side}, {size} MB: {seconds:.2f} s"),
         )
+    return [replace(each, threads=counts.get(each.side, 0)) for each in found]
 
 
 def _ours(
     heard: _Heard, folder: Path | None
-) -> tuple[dict[str, Callable[[int], Sequence[str]]], dict[str, dict[str, str]]]:
-    """Return a side for each tier, quality and thread count, and what it is asked for."""
+) -> tuple[dict[str, Callable[[int], Sequence[str]]], dict[str, dict[str, str]], dict[str, int]]:
+    """Return a side for each tier, quality and thread count, what it is asked for, and that count."""
     from whisper_lambda.tools.tuning import local
 
     ways = list(product(heard.models, heard.qualities, heard.threads))
     sides: dict[str, Callable[[int], Sequence[str]]] = {}
     wishes: dict[str, dict[str, str]] = {}
+    counts: dict[str, int] = {}
     for model, quality, count in ways:
         parts = [model, quality, f"{count} threads" if count else ""] if len(ways) > 1 else []
         name = " ".join(["whisper-lambda", *filter(None, parts)])
         sides[name] = local.ours(folder or model, count)
-        wishes[name] = {"quality": quality}
-    return sides, wishes
+        wishes[name], counts[name] = {"quality": quality}, count
+    return sides, wishes, counts
 
 
-def _print(side: str, points: list[Point], chosen: Point | None) -> None:
+def _print(side: str, points: list[Point]) -> None:
     typer.echo(f"\n{side}\n{'MB':>8}{'ms':>10}{'USD a run':>14}{'GB-s':>9}")
     for p in points:
-        mark = " <-" if p == chosen else ""
-        typer.echo(f"{p.memory_mb:>8}{p.duration_ms:>10.0f}{p.usd:>14.8f}{p.gb_s:>9.3f}{mark}")
+        typer.echo(f"{p.memory_mb:>8}{p.duration_ms:>10.0f}{p.usd:>14.8f}{p.gb_s:>9.3f}")
 
 
 def _print_hours(measured: list[Measured], by_side: dict[str, list[Point]], *, shared: bool) -> None:

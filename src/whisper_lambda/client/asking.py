@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, get_args
 from urllib.parse import urlsplit
 
 from whisper_lambda.api import OptionKeywords, options_from
@@ -14,6 +14,7 @@ from whisper_lambda.client.replies import parsed, transcript
 from whisper_lambda.client.sending import transcribed
 from whisper_lambda.client.steps import Content, Conversation, Tell
 from whisper_lambda.client.wanted import Compress, Wanted, Written, quiet
+from whisper_lambda.economy.bounds import Bounds
 from whisper_lambda.errors import BadOption
 from whisper_lambda.transcript.formats import Layout
 from whisper_lambda.types import Options, Transcript
@@ -53,8 +54,10 @@ class Connection:
             OSError: the file cannot be read.
             BadOption: an option is wrong (UnknownLanguage: there is no such language).
         """
+        if isinstance(asking.formats, str) or not asking.formats:
+            raise BadOption("formats is a list of names, one at least, such as ['srt', 'vtt']")
         checked = options_from(**options)
-        bounds = {"budget_usd": asking.budget_usd, "max_latency_s": asking.max_latency_s}
+        bounds = asdict(Bounds(budget_usd=asking.budget_usd, max_latency_s=asking.max_latency_s))
         wanted = Wanted(
             url=self.url,
             fields=[
@@ -75,13 +78,20 @@ def connection(url: str, key: str | None, compress: Compress, kbit_per_s: float,
     """Return where the server is.
 
     Raises:
-        BadOption: no server can be at that address, or `attempts` is none.
+        BadOption: no server can be at that address, or another argument makes no sense.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as cause:
+        raise BadOption(f"a server's address is http://... or https://..., not {url!r}: {cause}") from cause
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
         raise BadOption(f"a server's address is http://... or https://..., not {url!r}")
     if attempts < 1:
         raise BadOption(f"attempts is 1 or more, not {attempts}")
+    if compress not in get_args(Compress):
+        raise BadOption(f"compress is one of {', '.join(get_args(Compress))}, not {compress!r}")
+    if key and not (key.isascii() and key.isprintable() and " " not in key):
+        raise BadOption("an API key has no spaces, line ends or letters beyond ASCII: was it copied whole?")
     plain = url.rstrip("/").removesuffix("/v1")  # OpenAI's base_url ends in it
     return Connection(url=plain, key=key, compress=compress, kbit_per_s=kbit_per_s, attempts=attempts)
 

@@ -72,7 +72,7 @@ async def carry_async(http: httpx2.AsyncClient, key: str | None, talk: Conversat
                 answer = None
                 await asyncio.sleep(step.seconds)
             elif isinstance(step, Work):
-                answer = await asyncio.to_thread(step.run)
+                answer = await _worked(step)
             else:
                 answer = await _called_async(http, key, step, tell)
     except StopIteration as end:
@@ -87,11 +87,22 @@ async def carry_async(http: httpx2.AsyncClient, key: str | None, talk: Conversat
         talk.close()
 
 
+async def _worked(work: Work) -> Any:  # noqa: ANN401 - whatever it returns
+    """Do work in a thread. Who is cancelled waits until the thread has ended: it would go on to its end."""
+    running = asyncio.ensure_future(asyncio.to_thread(work.run))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        work.give_up()
+        await asyncio.gather(running, return_exceptions=True)
+        raise
+
+
 def _called(http: httpx2.Client, key: str | None, call: Call, tell: Tell) -> Reply:
     try:
         with _body(call, tell) as given:
             response = http.request(call.method, call.url, headers=_headers(key, call), **given)
-    except httpx2.TransportError as cause:
+    except httpx2.RequestError as cause:
         return _unreached(call, cause)
     return Reply(response.status_code, _lower(response.headers), response.content)
 
@@ -102,7 +113,7 @@ async def _called_async(http: httpx2.AsyncClient, key: str | None, call: Call, t
             if "content" in given:
                 given["content"] = _stepping(given["content"])
             response = await http.request(call.method, call.url, headers=_headers(key, call), **given)
-    except httpx2.TransportError as cause:
+    except httpx2.RequestError as cause:
         return _unreached(call, cause)
     return Reply(response.status_code, _lower(response.headers), response.content)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
@@ -18,6 +19,7 @@ from whisper_lambda.types import ModelChoice, Segment, Transcript, Word
 RETRIED = frozenset({0, 408, 425, 429, 500, 502, 503, 504})
 LONGEST_WAIT_S = 60.0  # a server that asks for more is given up
 _LONGEST_MESSAGE = 500
+_ASIDE = 4  # segments that may overlap, where several people speak
 
 Json = dict[str, Any]
 
@@ -29,6 +31,8 @@ def failure(reply: Reply) -> WhisperLambdaError:
     told = _envelope(reply)
     code, message = str(told.get("code") or ""), str(told.get("message") or "")[:_LONGEST_MESSAGE]
     message = message or f"the server answered {reply.status} without a reason"
+    if 300 <= reply.status < 400 and (elsewhere := reply.headers.get("location")):  # noqa: PLR2004
+        message = f"the server is elsewhere, at {elsewhere[:_LONGEST_MESSAGE]}: give that address"
     kind = RemoteRefused if 400 <= reply.status < 500 else RemoteFailed  # noqa: PLR2004
     try:
         error = _by_code()[code](message)
@@ -46,6 +50,11 @@ def job_failure(job: Mapping[str, Any]) -> WhisperLambdaError:
     return failure(Reply(400, {}, json.dumps(told).encode()))
 
 
+def is_ours(reply: Reply) -> bool:
+    """Tell whether a refusal speaks our codes."""
+    return _envelope(reply).get("code") in list(_by_code())
+
+
 @cache
 def _by_code() -> Mapping[str, type[WhisperLambdaError]]:
     classes = [v for v in vars(errors).values() if inspect.isclass(v) and issubclass(v, WhisperLambdaError)]
@@ -55,7 +64,7 @@ def _by_code() -> Mapping[str, type[WhisperLambdaError]]:
 def _envelope(reply: Reply) -> Json:
     try:
         told = json.loads(reply.body)["error"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {"message": told}
 
@@ -88,7 +97,7 @@ def parsed(reply: Reply) -> Json:
     """
     try:
         told = json.loads(reply.body)
-    except ValueError as cause:
+    except (ValueError, RecursionError) as cause:
         raise RemoteFailed("the server's answer is no JSON; is it a transcription server?") from cause
     if not isinstance(told, dict):
         raise RemoteFailed("the server's answer is JSON, but no object")
@@ -96,7 +105,19 @@ def parsed(reply: Reply) -> Json:
 
 
 def transcript(wire: Json) -> Transcript:
-    """Return what `json` or `verbose_json` says as a Transcript; what is not told is left at its default."""
+    """Return what `json` or `verbose_json` says as a Transcript; what is not told is left at its default.
+
+    Raises:
+        RemoteFailed: a member is not what it is in those formats.
+    """
+    try:
+        return _transcript(wire)
+    except (KeyError, ValueError, TypeError, AttributeError) as cause:
+        told = f"the server's answer is no transcript as OpenAI's API writes it: {cause!r}"
+        raise RemoteFailed(told[:_LONGEST_MESSAGE]) from cause
+
+
+def _transcript(wire: Json) -> Transcript:
     heard = [_segment(each) for each in wire.get("segments") or ()]
     text = str(wire.get("text") or "")
     duration = float(wire.get("duration") or (wire.get("usage") or {}).get("seconds") or 0.0)
@@ -132,17 +153,25 @@ def _segment(wire: Json) -> Segment:
 
 
 def _word(wire: Json) -> Word:
+    written = wire.get("x_text") or f" {wire['word']}"  # OpenAI's words have no spaces and no full stops
     return Word(
-        float(wire["start"]), float(wire["end"]), f" {wire['word']}", float(wire.get("x_probability") or 0.0)
+        float(wire["start"]), float(wire["end"]), str(written), float(wire.get("x_probability") or 0.0)
     )
 
 
 def _with_words(segments: list[Segment], words: tuple[Word, ...]) -> list[Segment]:
-    """Return the segments with the words whose middle lies in them."""
-    return [
-        replace(s, words=tuple(w for w in words if s.start <= (w.start + w.end) / 2 <= s.end))
-        for s in segments
-    ]
+    """Return the segments, each with its words: those whose middle lies after its start, and in no later one.
+
+    So each word has one place, also where a segment ends as the next begins, or rounding left a gap.
+    """
+    starts = [s.start for s in segments]
+    own: list[list[Word]] = [[] for _ in segments]
+    for word in words if segments else ():
+        middle = (word.start + word.end) / 2
+        last = max(0, bisect_right(starts, middle) - 1)
+        inside = next((n for n in range(last, max(-1, last - _ASIDE), -1) if middle <= segments[n].end), last)
+        own[inside].append(word)
+    return [replace(s, words=tuple(its)) for s, its in zip(segments, own, strict=True)]
 
 
 def _code(name: str) -> str:
@@ -153,4 +182,5 @@ def _code(name: str) -> str:
 
 
 def _choice(wire: Json | None) -> ModelChoice | None:
-    return ModelChoice(**wire) if wire else None
+    known = {each.name for each in fields(ModelChoice)}
+    return ModelChoice(**{name: told for name, told in wire.items() if name in known}) if wire else None

@@ -2,12 +2,14 @@
 
 Up to a few megabytes go in one direct request. What is larger, or refused as too large or too long,
 is compressed where that can help, and goes up under a ticket for a job that is then watched. A
-server without uploads (OpenAI's) gets everything directly.
+server without uploads (OpenAI's) gets everything directly. A server that would run out of time over a
+direct request may make a job of it by itself.
 """
 
 from __future__ import annotations
 
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -21,7 +23,7 @@ from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.client.replies import failure, param_at_fault
 from whisper_lambda.client.steps import Call, Content, Conversation, Progress, Reply, Work
 from whisper_lambda.client.trying import retried
-from whisper_lambda.client.uploading import by_job
+from whisper_lambda.client.uploading import by_job, of_job
 from whisper_lambda.client.wanted import Wanted, Written
 from whisper_lambda.errors import BadOption
 from whisper_lambda.types import SAMPLE_RATE, Samples
@@ -29,7 +31,7 @@ from whisper_lambda.types import SAMPLE_RATE, Samples
 WORTH_ENCODING_BYTES = 1_000_000  # below this the network is quicker than an encoder starts
 LONGEST_S = 24 * 3600.0
 DECODE_TIMEOUT_S = 3600.0
-_OK, _TOO_LARGE = 200, 413
+_OK, _ACCEPTED, _TOO_LARGE = 200, 202, 413
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -62,6 +64,8 @@ def _directly_if_it_goes(
     """Send in one request; what is too large or too long for that is compressed and becomes a job."""
     replies = yield from _directly(wanted, content, key)
     first = replies[wanted.formats[0]]
+    if first.status == _ACCEPTED:
+        return (yield from of_job(wanted, first, content)), content
     if first.status == _TOO_LARGE and wanted.way == "auto":
         if wanted.compress != "never" and not _is_compressed(content):
             content = yield from _encoded(wanted, content, held)
@@ -75,14 +79,11 @@ def _directly_if_it_goes(
 
 
 def _worth_encoding(wanted: Wanted, content: Content) -> bool:
-    if wanted.compress == "never" or _is_compressed(content):
-        return False
+    if wanted.compress != "auto":
+        return wanted.compress == "always"
     near = urlsplit(wanted.url).hostname in _LOOPBACK
-    return (
-        wanted.compress == "always"
-        or content.size_bytes > wanted.direct_bytes
-        or (not near and content.size_bytes > WORTH_ENCODING_BYTES)
-    )
+    least = wanted.direct_bytes if near else min(WORTH_ENCODING_BYTES, wanted.direct_bytes)
+    return content.size_bytes > least and not _is_compressed(content)
 
 
 def _is_compressed(content: Content) -> bool:
@@ -96,6 +97,7 @@ def _encoded(wanted: Wanted, content: Content, held: ExitStack) -> Conversation[
     """Decode the recording here and encode it to Opus, in a file that goes with `held`."""
     folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="whisper-lambda-")))
     path = folder / f"recording{encode.SUFFIX}"
+    given_up = threading.Event()
 
     def run() -> int:
         limits = Limits(max_seconds=LONGEST_S, max_bytes=1 << 40, timeout_s=DECODE_TIMEOUT_S)
@@ -105,18 +107,23 @@ def _encoded(wanted: Wanted, content: Content, held: ExitStack) -> Conversation[
             def counted() -> Iterator[Samples]:
                 nonlocal done_s
                 for block in decode_blocks(content.source, limits, decoders, name=content.filename):
+                    if given_up.is_set():
+                        raise InterruptedError("the encoding was given up")
                     done_s += len(block) / SAMPLE_RATE
                     wanted.tell(Progress("encoding", done_s, 0.0))
                     yield block
 
             return encode.opus(counted(), out, kbit_per_s=wanted.kbit_per_s)
 
-    size_bytes = yield Work(run)
+    size_bytes = yield Work(run, given_up.set)
     return Content(path, size_bytes, encode.MEDIA_TYPE, path.name)
 
 
 def _directly(wanted: Wanted, content: Content, key: str) -> Conversation[dict[str, Reply]]:
-    """Send everything in one request; several formats take one each, and only the first is work."""
+    """Send everything in one request; several formats take one each, and only the first is work.
+
+    All bear one key: what our server hears alike (of the same times) it takes off the key's day once.
+    """
     replies: dict[str, Reply] = {}
     for wished in wanted.formats:
         reply = yield from retried(wanted, _direct_call(wanted, content, wished, key))
@@ -131,11 +138,12 @@ def _directly(wanted: Wanted, content: Content, key: str) -> Conversation[dict[s
 
 
 def _direct_call(wanted: Wanted, content: Content, wished: str, key: str) -> Call:
+    may_wait = {"Prefer": "respond-async"} if wanted.way == "auto" else {}  # a job, where the time is short
     fields = [f for f in wanted.fields if wished == "verbose_json" or f[0] != "timestamp_granularities[]"]
     return Call(
         method="POST",
         url=f"{wanted.url}/v1/audio/{wanted.route}",
-        headers={"Idempotency-Key": f"{key}-{wished}"},
+        headers={"Idempotency-Key": key, **may_wait},
         form=[*fields, ("response_format", wished)],
         recording=content,
     )

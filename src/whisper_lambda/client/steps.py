@@ -75,6 +75,7 @@ class Work:
     """Something that keeps a core or a disk busy; its result is sent back."""
 
     run: Callable[[], Any]
+    give_up: Callable[[], None]  # makes `run` end soon, whatever thread it is in
 
 
 Step: TypeAlias = Call | Wait | Work

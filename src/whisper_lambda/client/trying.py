@@ -16,8 +16,13 @@ def pause_s(reply: Reply, attempt: int) -> float | None:
     return wait_s(reply, attempt, random.random())
 
 
-def retried(wanted: Wanted, call: Call) -> Conversation[Reply]:
+def retried(wanted: Wanted, call: Call, *, undo: Call | None = None) -> Conversation[Reply]:
     """Make a call until it comes through, or trying again is no use; the last reply is returned.
+
+    Args:
+        wanted: says how often it is tried.
+        call: to make.
+        undo: sent when the caller gives up between two tries.
 
     Raises:
         ServerUnreachable: nobody answered, however often it was tried.
@@ -30,19 +35,20 @@ def retried(wanted: Wanted, call: Call) -> Conversation[Reply]:
             if reply.status == 0:
                 raise failure(reply)
             return reply
-        yield Wait(pause)
+        yield Wait(pause, undo)
         attempt += 1
 
 
-def expected(reply: Reply) -> dict[str, Any]:
+def expected(reply: Reply, *members: str) -> dict[str, Any]:
     """Return the object a successful reply carries.
 
     Raises:
-        WhisperLambdaError: what the server said instead; RemoteFailed where it has no `id`.
+        WhisperLambdaError: what the server said instead; RemoteFailed where it lacks one of these members.
     """
     if not 200 <= reply.status < 300:  # noqa: PLR2004
         raise failure(reply)
     told = parsed(reply)
-    if "id" not in told:
-        raise RemoteFailed("the server's answer has no id; is it a transcription server of ours?")
+    for name in members:
+        if not isinstance(told.get(name), str):
+            raise RemoteFailed(f"the server's answer has no {name}; is it a transcription server of ours?")
     return told

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote, urljoin, urlsplit
 
-from whisper_lambda.client.replies import failure, job_failure
+from whisper_lambda.client.replies import failure, is_ours, job_failure
 from whisper_lambda.client.steps import Call, Content, Conversation, Progress, Reply, Wait
 from whisper_lambda.client.trying import expected, pause_s, retried
 from whisper_lambda.client.wanted import Wanted, Written
@@ -23,9 +23,9 @@ def by_job(wanted: Wanted, content: Content, key: str) -> Conversation[Written |
         "filename": content.filename,
     }
     ticket = yield from retried(wanted, Call(method="POST", url=f"{wanted.url}/v1/uploads", json=asked))
-    if ticket.status in (404, 405):
-        return None
-    upload = expected(ticket)
+    if ticket.status in (404, 405) or (400 <= ticket.status < 500 and not is_ours(ticket)):  # noqa: PLR2004
+        return None  # OpenAI's own uploads are something else, and refuse ours
+    upload = expected(ticket, "id", "url")
     yield from _uploaded(wanted, content, upload)
     task = "translate" if wanted.route == "translations" else "transcribe"
     wish: dict[str, Any] = {"upload": upload["id"], **_as_json(wanted.fields)}
@@ -40,7 +40,16 @@ def by_job(wanted: Wanted, content: Content, key: str) -> Conversation[Written |
             json=wish,
         ),
     )
-    job = yield from _watched(wanted, expected(submitted))
+    return (yield from of_job(wanted, submitted, content))
+
+
+def of_job(wanted: Wanted, submitted: Reply, content: Content) -> Conversation[Written]:
+    """Watch the job a reply names, and return what was written of it.
+
+    Raises:
+        WhisperLambdaError: there is none, it failed, or somebody cancelled it.
+    """
+    job = yield from _watched(wanted, expected(submitted, "id", "status"))
     bodies: dict[str, Reply] = {}
     for wished in wanted.formats:
         result = f"{wanted.url}/v1/jobs/{job['id']}/result?format={quote(wished)}"
@@ -103,14 +112,16 @@ def _watched(wanted: Wanted, job: dict[str, Any]) -> Conversation[dict[str, Any]
         WhisperLambdaError: the job failed, or somebody cancelled it.
     """
     address = f"{wanted.url}/v1/jobs/{job['id']}"
-    pause = POLL_S
+    undo, pause = Call(method="DELETE", url=address), POLL_S
     while job["status"] in ("queued", "running"):
-        done = job.get("progress") or {}
+        told = job.get("progress")
+        done = told if isinstance(told, dict) else {}
         stage: Literal["waiting", "hearing"] = "hearing" if job["status"] == "running" else "waiting"
         wanted.tell(Progress(stage, float(done.get("done_s") or 0.0), float(done.get("audio_s") or 0.0)))
-        yield Wait(pause, undo=Call(method="DELETE", url=address))
+        yield Wait(pause, undo)
         pause = min(SLOWEST_POLL_S, pause * 1.3)
-        job = expected((yield from retried(wanted, Call(method="GET", url=address))))
+        look = yield from retried(wanted, Call(method="GET", url=address), undo=undo)
+        job = expected(look, "id", "status")
     if job["status"] != "completed":
         raise job_failure(job)
     return job

@@ -121,7 +121,7 @@ def warm(to: Deployment, count: int) -> dict[str, Any]:
 
     Each call holds its environment until the others must have begun (aws/warm.py), so that they are distinct.
     """
-    alias, client = outputs(to)["ApiAlias"], Client("lambda", to.region)()
+    alias, client = outputs(to)["ApiAlias"], Client("lambda", to.region, once=True)()
 
     def one(_: int) -> dict[str, Any]:
         ask = {"warm": 1, "hold_s": HOLD_S if count > 1 else 0.0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import re
 import threading
 import time
@@ -14,9 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stub_server import Stub, refused, said, serving
+from stub_server import WORDS, Stub, refused, said, serving
 
 from whisper_lambda import AsyncClient, Client
+from whisper_lambda.audio.encode import opus
+from whisper_lambda.client.steps import Progress
 from whisper_lambda.errors import (
     BadAudio,
     BadOption,
@@ -43,6 +46,7 @@ def wav(seconds: float = 2.0) -> bytes:
 
 
 MP3 = b"ID3\x04" + bytes(5000)
+LONG_MP3 = b"ID3\x04" + bytes(5_000_000)  # more than goes in one request
 
 
 @pytest.fixture(params=["blocking", "async"])
@@ -270,7 +274,7 @@ def test_the_server_writes_each_format(ask: Ask) -> None:
             "vtt": "vtt: Hola a todos.\n",
         }
 
-    assert len({g.headers["idempotency-key"] for g in stub.got}) == 2
+    assert len({g.headers["idempotency-key"] for g in stub.got}) == 1, "all are paid for once"
     assert "authorization" not in stub.got[0].headers
 
 
@@ -334,3 +338,158 @@ def test_waiting_blocks_no_event_loop() -> None:
 
     assert len(ticks) > 10
     assert len(set(threading.enumerate()) - before) < 10
+
+
+def test_openais_own_uploads_are_not_ours(ask: Ask) -> None:
+    error = {
+        "message": "Unknown parameter: 'size_bytes'.",
+        "param": "size_bytes",
+        "code": "unknown_parameter",
+    }
+    theirs = (400, {}, json.dumps({"error": error}).encode())
+    with serving(Stub(script={"POST /v1/uploads": [theirs]})) as stub:
+        assert ask(stub, LONG_MP3).text == "Hola a todos."
+
+    assert stub.routes() == ["POST /v1/uploads", "POST /v1/audio/transcriptions"]
+
+
+def test_a_direct_request_may_come_back_as_a_job(ask: Ask) -> None:
+    with serving(Stub(script={"POST /v1/audio": [said(202, id="job_1", status="queued")]})) as stub:
+        assert ask(stub, MP3).text == "Hola a todos."
+
+    assert stub.got[0].headers["prefer"] == "respond-async"
+    job = "GET /v1/jobs/job_1"
+    assert stub.routes() == ["POST /v1/audio/transcriptions", job, f"{job}/result?format=verbose_json"]
+
+
+def test_who_gives_up_while_the_server_is_asked_again_cancels_the_job_too() -> None:
+    ill = [refused(503, "overloaded", Retry_After="30")] * 3
+
+    async def run(stub: Stub) -> None:
+        async with AsyncClient(stub.url) as client:
+            asking = asyncio.create_task(client.transcribe(LONG_MP3))
+            while "GET /v1/jobs/job_1" not in stub.routes():
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)  # it has the answer, and waits
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+
+    with serving(Stub(job_states=["running"], script={"GET /v1/jobs/job_1": ill})) as stub:
+        asyncio.run(run(stub))
+
+    assert stub.routes()[-1] == "DELETE /v1/jobs/job_1"
+
+
+def test_who_gives_up_while_it_is_encoded_stops_the_encoder() -> None:
+    told: list[Progress] = []
+
+    async def run(stub: Stub) -> int:
+        async with AsyncClient(stub.url, compress="always") as client:
+            asking = asyncio.create_task(client.transcribe(wav(1800), on_progress=told.append))
+            while not told:
+                await asyncio.sleep(0.005)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            return len(told)
+
+    with serving(Stub()) as stub:
+        by_then = asyncio.run(run(stub))
+
+    assert told[-1].done < 1800
+    assert len(told) == by_then, "the thread has ended before the caller goes on"
+    assert stub.got == []
+
+
+@pytest.mark.parametrize(
+    ("made", "about"),
+    [
+        ({"key": "wl-key\n"}, "key"),
+        ({"key": "clé"}, "key"),
+        ({"compress": "nver"}, "compress"),
+        ({"url": "http://[::1"}, "address"),
+    ],
+)
+def test_what_no_client_can_be_made_of_is_refused_and_no_key_is_told(
+    made: dict[str, Any], about: str
+) -> None:
+    with pytest.raises(BadOption, match=about) as refusal:
+        Client(**{"url": "http://127.0.0.1:1", **made})
+
+    assert made.get("key", "none").strip() not in str(refusal.value)
+
+
+@pytest.mark.parametrize("formats", [[], "srt"])
+def test_formats_are_a_list(formats: Any) -> None:
+    with Client("http://127.0.0.1:1") as client, pytest.raises(BadOption, match="list"):
+        client.written(MP3, formats)
+
+
+@pytest.mark.parametrize(
+    ("route", "answer"),
+    [
+        ("POST /v1/audio", (200, {}, b'{"text": "x", "segments": [{"text": "x"}]}')),
+        ("POST /v1/audio", (200, {}, b'{"text": "x", "segments": ["x"]}')),
+        ("POST /v1/audio", (200, {}, b'{"text": "x", "duration": "long"}')),
+        ("POST /v1/audio", (200, {}, b'{"text":' + b"[" * 100_000)),
+        ("POST /v1/uploads", said(201, id="upl_1")),
+        ("POST /v1/jobs", said(202, id="job_1")),
+        ("GET /v1/jobs", said(200, id="job_1")),
+    ],
+)
+def test_an_answer_that_cannot_be_understood_is_an_error_of_ours(ask: Ask, route: str, answer: Any) -> None:
+    recording = MP3 if "audio" in route else LONG_MP3
+    stub = Stub(job_states=["running"], script={route: [answer]})
+    with serving(stub), pytest.raises(RemoteFailed):
+        ask(stub, recording)
+
+
+def test_a_server_that_sends_no_gzip_is_named(ask: Ask) -> None:
+    wrong = (200, {"Content-Encoding": "gzip"}, b"plain")
+    with serving(Stub(script={"POST /v1/audio": [wrong]})) as stub, pytest.raises(ServerUnreachable):
+        ask(stub, MP3, made={"attempts": 1})
+
+
+def test_a_server_that_is_elsewhere_says_where(ask: Ask) -> None:
+    moved = (308, {"Location": "https://transcribe.example/"}, b"")
+    stub = Stub(script={"POST /v1/audio": [moved]})
+    with serving(stub), pytest.raises(RemoteFailed, match=r"https://transcribe\.example/"):
+        ask(stub, MP3)
+
+
+def test_what_a_newer_server_adds_is_passed_over(ask: Ask) -> None:
+    newer = {**WORDS, "x_model": {**WORDS["x_model"], "quantised": True}}  # type: ignore[dict-item]
+    with serving(Stub(script={"POST /v1/audio": [said(200, **newer)]})) as stub:
+        assert ask(stub, MP3).model == ModelChoice("small", "base", "small is not here")
+
+
+def test_each_word_has_one_place_and_is_written_as_the_model_wrote_it(ask: Ask) -> None:
+    told = {
+        "text": "Uno. Dos.",
+        "segments": [
+            {"start": 0.0, "end": 1.0, "text": " Uno."},
+            {"start": 1.0, "end": 2.0, "text": " Dos."},
+        ],
+        "words": [
+            {"word": "Uno", "x_text": " Uno.", "start": 0.5, "end": 0.9},
+            {"word": "Dos", "x_text": " Dos.", "start": 0.8, "end": 1.2},  # its middle is where both meet
+            {"word": "más", "x_text": " más", "start": 2.0, "end": 2.1},  # beyond the end, by rounding
+        ],
+    }
+    with serving(Stub(script={"POST /v1/audio": [said(200, **told)]})) as stub:
+        heard = ask(stub, MP3, times="word")
+
+    assert [[w.text for w in s.words] for s in heard.segments] == [[" Uno."], [" Dos.", " más"]]
+
+
+def test_what_is_compressed_is_encoded_where_that_is_asked_for(ask: Ask, tmp_path: Path) -> None:
+    first = tmp_path / "talk.opus"
+    with first.open("wb") as out:
+        opus([np.zeros(32_000, np.float32)], out)
+    with serving(Stub()) as stub:
+        ask(stub, first)
+        ask(stub, first, made={"compress": "always", "kbit_per_s": 12})
+
+    assert [first.read_bytes() in g.body for g in stub.got] == [True, False]
+    assert all(b"OggS" in g.body for g in stub.got)

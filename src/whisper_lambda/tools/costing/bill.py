@@ -35,7 +35,7 @@ class Bill:
 
     way: Way
     tier: str
-    hours: float  # of audio
+    hours: float  # of audio that was heard: what was refused cost nothing and is no hour
     lines: dict[str, float]  # what for -> USD
     p50_s: float  # from request to answer
     p95_s: float
@@ -66,12 +66,13 @@ def month(workload: Workload, tier: str, speed: Speed, way: Way, book: PriceBook
         ready=way.ready if way.warmth == "provisioned" else 0,
     )
     outcome = simulate(times, service, pool)
+    heard_s = float(workload.audio_s[~outcome.refused[real]].sum())
     waited = outcome.waited_s[real] + service[real]
     waited = waited[~np.isnan(waited)]
     return Bill(
         way=way,
         tier=tier,
-        hours=workload.hours * MONTH_S / workload.span_s,
+        hours=heard_s / 3600 * MONTH_S / workload.span_s,
         lines=_lines(outcome, service, start_s, way, book, MONTH_S / workload.span_s),
         p50_s=float(np.percentile(waited, 50)) if len(waited) else 0.0,
         p95_s=float(np.percentile(waited, 95)) if len(waited) else 0.0,
@@ -133,18 +134,15 @@ def _lines(
     return {name: usd * months for name, usd in lines.items()}
 
 
-def wallet_bound_usd_per_hour(way: Way, timeout_s: float, book: PriceBook) -> float:
-    """Return the most an hour can cost, whoever calls: every environment busy, every request full-length.
+def wallet_bound_usd_per_hour(way: Way, book: PriceBook) -> float:
+    """Return the most an hour can cost, whoever calls: every environment busy, with the shortest requests.
 
     Args:
         way: its `most` is the reserved concurrency.
-        timeout_s: of the function.
         book: the prices.
     """
-    gb = way.memory_mb / MB_PER_GB
-    requests = way.most * 3600 / timeout_s
-    # The cheapest attack is the shortest request: a refused one still costs a request and a millisecond,
-    # and an environment can answer at most a thousand of those a second.
+    # The dearest second is one of the shortest requests: a refused one still costs a request and a
+    # millisecond, so an environment answers a thousand of them and is busy for all of it.
     flood = way.most * 3600 * 1000 * book.usd("lambda.request")
-    busy = way.most * 3600 * gb * book.gb_s(way.architecture)
-    return max(busy + requests * book.usd("lambda.request"), busy + flood)
+    busy = way.most * 3600 * way.memory_mb / MB_PER_GB * book.gb_s(way.architecture)
+    return busy + flood

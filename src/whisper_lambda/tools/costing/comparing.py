@@ -27,7 +27,6 @@ class Question:
     architectures: Sequence[str]
     ready: int = 1
     at_once: int = 20
-    timeout_s: float = 120.0
 
 
 def names(text: str) -> list[str]:
@@ -92,7 +91,9 @@ def text(found: Sequence[Bill], load: Workload, question: Question, book: PriceB
 
 def _about(load: Workload) -> str:
     a_day = load.hours * 86_400 / load.span_s
-    measured = "as the log measured them" if load.measured_s is not None else "by the measured speeds"
+    measured = "by the measured speeds"
+    if load.measured_s is not None:
+        measured = "as the log measured them, in every row: those of other tiers and sizes compare nothing"
     return (
         f"{len(load.times_s)} requests, {a_day:.1f} hours of audio a day, mean "
         f"{float(load.audio_s.mean()):.0f} s; times {measured}; a month is 30 days"
@@ -103,7 +104,7 @@ def against_others(found: Sequence[Bill], book: PriceBook) -> list[str]:
     """Say for each tier which alternatives are cheaper, and from how much audio on we are."""
     lines = ["beside others, for an hour of audio (their models are not ours: compare words too)"]
     for tier in dict.fromkeys(b.tier for b in found):
-        ours = min((b for b in found if b.tier == tier), key=lambda b: b.usd)
+        ours = min((b for b in found if b.tier == tier), key=lambda b: b.usd_per_hour)
         lines.append(f"  {tier}: {ours.usd_per_hour:.5f} USD ({_way(ours)})")
         for other in sorted(book.alternatives, key=lambda a: a.usd_per_audio_hour):
             theirs = other.usd_per_audio_hour
@@ -134,12 +135,10 @@ def _beside(ours: Bill, theirs: float) -> str:
 
 def bounds(found: Sequence[Bill], question: Question, book: PriceBook) -> list[str]:
     """Say what the worst hour can cost at each size."""
-    lines = [
-        f"at the very most, with {question.at_once} at once and {question.timeout_s:g} s each, whoever calls:"
-    ]
+    lines = [f"at the very most, with {question.at_once} at once, whoever calls:"]
     for way in dict.fromkeys((b.way.memory_mb, b.way.architecture) for b in found):
         worst = wallet_bound_usd_per_hour(
-            Way(memory_mb=way[0], architecture=way[1], most=question.at_once), question.timeout_s, book
+            Way(memory_mb=way[0], architecture=way[1], most=question.at_once), book
         )
         lines.append(
             f"  {way[0]} MB {way[1]}: {worst:.2f} USD an hour, {worst * MONTH_S / 3600:.0f} USD a month"
@@ -182,7 +181,7 @@ def write_page(
     lines = [
         {"hours": h, "USD": _at(b, h), "who": f"{b.tier} ({_way(b)})"}
         for tier in dict.fromkeys(b.tier for b in found)
-        for b in [min((x for x in found if x.tier == tier), key=lambda x: x.usd)]
+        for b in [min((x for x in found if x.tier == tier), key=lambda x: x.usd_per_hour)]
         for h in _HOURS
     ]
     lines += [
@@ -209,8 +208,9 @@ def write_page(
     chart = alt.vconcat(month_plot, even, lengths)
     page.parent.mkdir(parents=True, exist_ok=True)
     said = html.escape(text(found, load, question, book))
-    written = chart.to_html(inline=True, fullhtml=True)
-    page.write_text(written.replace("</body>", f"<pre>{said}</pre></body>"), encoding="utf-8")
+    # The plots' own program writes pages, too: the last end of a body is the page's.
+    before, _, after = chart.to_html(inline=True, fullhtml=True).rpartition("</body>")
+    page.write_text(f"{before}<pre>{said}</pre></body>{after}", encoding="utf-8")
 
 
 _HOURS = tuple(round(10 ** (n / 4), 2) for n in range(21))

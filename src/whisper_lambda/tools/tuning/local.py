@@ -37,6 +37,7 @@ class Measured:
     seconds: tuple[float, ...]  # wall clock of each run
     cpu_s: tuple[float, ...]
     audio_s: float  # of one run
+    threads: int = 0  # it decoded with; 0 = as many as the size is worth
 
     @property
     def reckoned_s(self) -> tuple[float, ...]:
@@ -44,7 +45,7 @@ class Measured:
 
         With one thread that is so; two threads that wait for each other are flattered.
         """
-        granted = min(cores(self.memory_mb), threads(self.memory_mb))
+        granted = min(cores(self.memory_mb), self.threads or threads(self.memory_mb))
         return tuple(c / granted for c in self.cpu_s)
 
 

@@ -12,9 +12,10 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from whisper_lambda.adapters.boto import Client
 from whisper_lambda.errors import BadOption, RemoteFailed
 from whisper_lambda.tools.extras import needed
 
@@ -46,46 +47,65 @@ def sweep(
         ModuleNotFoundError: boto3 is not installed (extra `aws`).
     """
     aws = client or needed("boto3", extra="aws").client("lambda")
+    caller = client or Client("lambda", once=True)()
     found: dict[int, list[float]] = {}
-    with _restored(aws, function) as made:
+    with _restored(aws, function) as left:
+        theirs = _versions(aws, function)
         for size in sizes_mb:
-            alias = _published(aws, function, size, made)
-            _billed_s(aws, function, alias, payload)  # the cold one
-            found[size] = [_billed_s(aws, function, alias, payload) for _ in range(runs)]
+            alias = _published(aws, function, size, left, theirs)
+            _billed_s(caller, function, alias, payload)  # the cold one
+            found[size] = [_billed_s(caller, function, alias, payload) for _ in range(runs)]
             say(f"{function}, {size} MB: {sum(found[size]) / runs:.3f} s")
     return found
 
 
 @contextmanager
-def _restored(aws: Any, function: str) -> Iterator[list[tuple[str, str]]]:  # noqa: ANN401
-    """Hold the list of (alias, version) made; remove them and put the memory back in the end."""
+def _restored(aws: Any, function: str) -> Iterator[ExitStack]:  # noqa: ANN401
+    """Hold what is removed in the end, each even where another cannot be; then the memory goes back."""
     try:
         before = aws.get_function_configuration(FunctionName=function)["MemorySize"]
     except aws.exceptions.ResourceNotFoundException as cause:
         raise BadOption(f"there is no Lambda function {function!r} in this account and region") from cause
-    made: list[tuple[str, str]] = []
-    try:
-        yield made
-    finally:
-        for alias, version in made:
-            with contextlib.suppress(aws.exceptions.ResourceNotFoundException):
-                aws.delete_alias(FunctionName=function, Name=alias)
-            with contextlib.suppress(aws.exceptions.ResourceNotFoundException):
-                aws.delete_function(FunctionName=function, Qualifier=version)
-        aws.update_function_configuration(FunctionName=function, MemorySize=before)
+    with ExitStack() as left:
+        left.callback(_set_memory, aws, function, before)
+        yield left
 
 
-def _published(aws: Any, function: str, size_mb: int, made: list[tuple[str, str]]) -> str:  # noqa: ANN401
+def _versions(aws: Any, function: str) -> frozenset[str]:  # noqa: ANN401
+    pages = aws.get_paginator("list_versions_by_function").paginate(FunctionName=function)
+    return frozenset(each["Version"] for page in pages for each in page["Versions"])
+
+
+def _set_memory(aws: Any, function: str, size_mb: int) -> None:  # noqa: ANN401
+    """Set the memory once an earlier change is through: AWS refuses to change a function that is changing."""
+    aws.get_waiter("function_updated_v2").wait(FunctionName=function)
     aws.update_function_configuration(FunctionName=function, MemorySize=size_mb)
+
+
+def _published(
+    aws: Any,  # noqa: ANN401
+    function: str,
+    size_mb: int,
+    left: ExitStack,
+    theirs: frozenset[str],
+) -> str:
+    """Return an alias on a version of this size; both are removed in the end, unless it was there before."""
+    _set_memory(aws, function, size_mb)
     aws.get_waiter("function_updated_v2").wait(FunctionName=function)
     version = aws.publish_version(FunctionName=function, Description=f"tune {size_mb} MB")["Version"]
+    if version not in theirs:  # AWS gives the last one again where nothing has changed since
+        left.callback(_gone, aws, aws.delete_function, FunctionName=function, Qualifier=version)
     alias = f"whisper-lambda-tune-{size_mb}"
-    made.append((alias, version))
-    with contextlib.suppress(aws.exceptions.ResourceNotFoundException):
-        aws.delete_alias(FunctionName=function, Name=alias)  # left by a run that was killed
+    _gone(aws, aws.delete_alias, FunctionName=function, Name=alias)  # left by a run that was killed
+    left.callback(_gone, aws, aws.delete_alias, FunctionName=function, Name=alias)
     aws.create_alias(FunctionName=function, Name=alias, FunctionVersion=version)
     aws.get_waiter("function_active_v2").wait(FunctionName=function, Qualifier=version)
     return alias
+
+
+def _gone(aws: Any, remove: Callable[..., object], **what: str) -> None:  # noqa: ANN401
+    with contextlib.suppress(aws.exceptions.ResourceNotFoundException):
+        remove(**what)
 
 
 def _billed_s(aws: Any, function: str, alias: str, payload: bytes) -> float:  # noqa: ANN401

@@ -11,7 +11,17 @@ from whisper_lambda.errors import BadOption
 _PARAMETER = re.compile(
     r"(^  (?:ApiMemoryMb|MemoryMb|Memory):\n(?:    .*\n)*?    Default: )(\d+)", re.MULTILINE
 )
-_GLOBAL = re.compile(r"(^\s+MemorySize: )(\d+)\s*$", re.MULTILINE)
+_GLOBAL = re.compile(r"(^[ \t]+MemorySize: )(\d+)[ \t]*$", re.MULTILINE)
+
+
+def memory_of(template: Path) -> int:
+    """Return the size that `set_memory` would change.
+
+    Raises:
+        BadOption: the template says no memory size in a way we understand.
+        OSError: it cannot be read.
+    """
+    return int(_found(template, template.read_text(encoding="utf-8"))[2])
 
 
 def set_memory(template: Path, memory_mb: int) -> None:
@@ -22,9 +32,12 @@ def set_memory(template: Path, memory_mb: int) -> None:
         OSError: it cannot be read or written.
     """
     text = template.read_text(encoding="utf-8")
+    start, end = _found(template, text).span(2)
+    template.write_text(f"{text[:start]}{memory_mb}{text[end:]}", encoding="utf-8")
+
+
+def _found(template: Path, text: str) -> re.Match[str]:
     for pattern in (_PARAMETER, _GLOBAL):
-        changed, count = pattern.subn(lambda m: f"{m[1]}{memory_mb}", text, count=1)
-        if count:
-            template.write_text(changed, encoding="utf-8")
-            return
+        if match := pattern.search(text):
+            return match
     raise BadOption(f"{template}: no memory parameter and no MemorySize was found in it")

@@ -74,7 +74,7 @@ def test_the_wallets_bound_is_every_environment_busy_and_flooded() -> None:
     """aws.md: 10,240 MB x 900 s is 0.15 USD a request; a thousand at once 600 USD an hour, floods beside."""
     way = Way(memory_mb=10_240, architecture="x86_64", most=1000)
 
-    assert wallet_bound_usd_per_hour(way, 900.0, BOOK) == pytest.approx(600.0 + 720.0, rel=1e-4)
+    assert wallet_bound_usd_per_hour(way, BOOK) == pytest.approx(600.0 + 720.0, rel=1e-4)
 
 
 def test_no_month_costs_more_than_the_bound() -> None:
@@ -84,7 +84,28 @@ def test_no_month_costs_more_than_the_bound() -> None:
     bill = month(flood, "t", ONE_A_SECOND, way, BOOK)
 
     assert bill.refused > 0
-    assert bill.usd / (MONTH_S / 3600) <= wallet_bound_usd_per_hour(way, 120.0, BOOK)
+    assert bill.usd / (MONTH_S / 3600) <= wallet_bound_usd_per_hour(way, BOOK)
+
+
+def test_an_hour_that_was_refused_is_no_cheap_hour() -> None:
+    """Three of 20 s come at once, and one environment hears one of them."""
+    way = Way(memory_mb=1769, architecture="x86_64", warmth="cold", most=1)
+
+    crowded = month(load((0.0, 20.0), (1.0, 20.0), (2.0, 20.0)), "t", ONE_A_SECOND, way, BOOK)
+    alone = month(load((0.0, 20.0)), "t", ONE_A_SECOND, way, BOOK)
+
+    assert (crowded.refused, crowded.hours) == (2, pytest.approx(20 / 3600))
+    assert crowded.usd_per_hour == pytest.approx(alone.usd_per_hour)
+
+
+def test_times_of_a_log_are_said_to_be_the_same_in_every_row() -> None:
+    times = np.array([0.0, 60.0])
+    logged = Workload(times, np.array([20.0, 20.0]), 3600.0, np.array([1.0, 1.0]))
+    asked = question(tiers=["tiny", "base"])
+
+    said = comparing.text(comparing.compared(logged, asked, BOOK), logged, asked, BOOK)
+
+    assert "those of other tiers and sizes compare nothing" in said
 
 
 def test_made_up_days_hold_the_hours_asked_for_and_sleep_at_night() -> None:
@@ -168,7 +189,7 @@ def test_the_report_needs_no_other_file(tmp_path: Path) -> None:
     comparing.write_page(found, made_up(1.0, days=1), question(), BOOK, tmp_path / "r.html")
 
     page = (tmp_path / "r.html").read_text("utf-8")
-    assert "at the very most" in page
+    assert page.count("at the very most") == 1, "the plots' own program is left alone"
     assert "<script src=" not in page
 
 

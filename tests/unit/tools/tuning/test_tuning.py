@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
+import socket
 import struct
 import sys
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 from prompts import FIXTURES
+from whisper_lambda.adapters.boto import Client
 from whisper_lambda.cli.app import app
 from whisper_lambda.economy.prices import price_book
 from whisper_lambda.errors import BadOption, BoundTooTight, RemoteFailed
@@ -121,6 +125,24 @@ def test_on_a_shared_machine_processor_time_stands_for_the_clocks() -> None:
     reckoned = [local.Measured("a", mb, "", (99.0,), (3.0,), 10.0).reckoned_s[0] for mb in (885, 1769, 3538)]
 
     assert reckoned == pytest.approx([6.0, 3.0, 1.5], rel=0.01)
+
+
+def test_threads_that_were_asked_for_are_what_processor_time_is_shared_by() -> None:
+    """One thread at two cores' worth of memory uses one of them."""
+    one = local.Measured("a", 3538, "", (99.0,), (3.0,), 10.0, threads=1)
+    two = local.Measured("a", 3538, "", (99.0,), (3.0,), 10.0, threads=2)
+
+    assert (one.reckoned_s, two.reckoned_s) == ((3.0,), (1.5,))
+
+
+def test_what_cannot_be_written_in_the_end_is_said_before_anything_is_heard(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("Resources: {}\n")
+    recording = str(FIXTURES / "es-tt-allbusy.flac")
+    told = CliRunner().invoke(app, ["tune", recording, "--write-template", str(tmp_path / "t.yaml")])
+
+    assert isinstance(told.exception, BadOption)
+    assert "MemorySize" in str(told.exception)
+    assert " MB: " not in told.output, "no run was made"
 
 
 @pytest.mark.parametrize(
@@ -275,6 +297,57 @@ def test_a_run_that_fails_leaves_nothing_behind(aws: Any) -> None:
         on_lambda.sweep("fn", [512, 1024], b"{}", client=Recorded(aws, {512: 1}, fails_at=1024))
 
     assert left(aws) == ([], ["$LATEST"], 256)
+
+
+def test_a_version_that_was_there_is_not_removed(aws: Any) -> None:
+    """AWS publishes no second version of what has not changed: it names the last one again."""
+
+    class Unchanged(Recorded):
+        def publish_version(self, **_: Any) -> dict[str, Any]:
+            return {"Version": "1"}
+
+    aws.publish_version(FunctionName="fn")
+
+    on_lambda.sweep("fn", [256], b"{}", runs=1, client=Unchanged(aws, {256: 1}))
+
+    assert left(aws) == ([], ["$LATEST", "1"], 256)
+
+
+def test_what_cannot_be_removed_keeps_the_rest_from_nothing(aws: Any) -> None:
+    class Locked(Recorded):
+        def delete_alias(self, **what: Any) -> None:
+            if what["Name"] in [a["Name"] for a in aws.list_aliases(FunctionName="fn")["Aliases"]]:
+                raise PermissionError("not yours")
+
+    with pytest.raises(PermissionError):
+        on_lambda.sweep("fn", [512], b"{}", runs=1, client=Locked(aws, {512: 1}))
+
+    assert left(aws)[2] == 256, "the memory is what it was"
+
+
+def test_an_invocation_whose_answer_is_lost_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have run, and would be billed beside the second."""
+    pytest.importorskip("boto3", reason="the extra `aws`; the test requirements have it")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{server.getsockname()[1]}")
+        came: list[bytes] = []
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    line, _ = server.accept()
+                    with line:
+                        came.append(line.recv(65_536))
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        client = Client("lambda", once=True)()
+        with pytest.raises(Exception, match="closed"):
+            client.invoke(FunctionName="fn", Payload=b"{}")
+
+    assert len(came) == 1
+    assert client.meta.config.read_timeout > 900
 
 
 def test_a_function_that_is_not_there_is_named(aws: Any) -> None:
