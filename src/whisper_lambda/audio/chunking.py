@@ -27,6 +27,7 @@ from whisper_lambda.types import SAMPLE_RATE, Chunk, Dropped, DropReason, Sample
 LONGEST_S = 28.0  # of a chunk of speech, less its edges; docs/log.md has the sweep
 FULL_FROM = 0.6  # share of that from which on a chunk may end
 MEET_FROM = 0.3  # and from which on it does, at the first meeting
+STUB = 0.3  # below this share the last chunk of a stretch would have too little context
 MEETINGS = 0.25  # share of long pauses that are one: the sound before them says which
 LONG_PAUSE = SAMPLE_RATE  # samples; longer ones are no better to cut in
 LONGEST_MUSIC_S = 24.0  # of a chunk of singing: lines need their context
@@ -244,7 +245,8 @@ def _pieces(group: list[Span], heard: _Heard, longest: int) -> Iterator[tuple[in
 
     Long pieces give the decoder context, and fill the encoder's full window. Looking back for the
     longest pause, rather than taking the last one, makes cuts fall where they fell before an edit; and
-    where pauses are regular, so that two ways of filling would go on side by side, they meet.
+    where pauses are regular, so that two ways of filling would go on side by side, they meet. The last
+    piece is no stub where a pause allows it: its words would be heard without context.
     """
     waiting = list(group)
     while waiting:
@@ -259,6 +261,8 @@ def _pieces(group: list[Span], heard: _Heard, longest: int) -> Iterator[tuple[in
             fit = meeting
         elif fit < len(waiting):
             fit = _last_pause(waiting, fit, start + int(FULL_FROM * longest))
+        if fit < len(waiting) and waiting[-1].stop - waiting[fit].start < STUB * longest:
+            fit = _without_stub(waiting, fit, STUB * longest)
         yield start, waiting[fit - 1].stop
         del waiting[:fit]
 
@@ -267,6 +271,19 @@ def _last_pause(spans: list[Span], fit: int, full: int) -> int:
     """How many of the first `fit` spans to take: up to the longest pause past `full`, the last of equals."""
     far = [i for i in range(1, fit + 1) if spans[i - 1].stop >= full] or [fit]
     return max(far, key=lambda i: (min(spans[i].start - spans[i - 1].stop, LONG_PAUSE), i))
+
+
+def _without_stub(spans: list[Span], fit: int, least: float) -> int:
+    """How many of the first `fit` spans to take: what is taken and what is left both have `least` samples.
+
+    Up to the longest such pause, the last of equals; `fit` if there is none.
+    """
+    fair = [
+        i
+        for i in range(1, fit)
+        if spans[i - 1].stop - spans[0].start >= least and spans[-1].stop - spans[i].start >= least
+    ]
+    return max(fair, key=lambda i: (min(spans[i].start - spans[i - 1].stop, LONG_PAUSE), i), default=fit)
 
 
 def _meeting(spans: list[Span], far: int, samples: Samples) -> int:

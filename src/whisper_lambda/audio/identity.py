@@ -16,7 +16,7 @@ from whisper_lambda.types import Decoded, Samples
 
 # Part of a recording's identity: changes with every change of decoding, voice detection or chunk plan
 # that could move a cut by a sample.
-PLAN = "3"
+PLAN = "4"
 
 
 @dataclass(frozen=True, slots=True)

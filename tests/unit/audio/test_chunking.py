@@ -254,6 +254,20 @@ def test_where_pauses_are_regular_two_ways_of_filling_meet() -> None:
     assert len(behind[0]) < 20, "most chunks still hold two"
 
 
+def test_the_last_piece_is_no_stub_where_a_pause_allows_it() -> None:
+    """27 s fit, with 4 s left alone; of the pauses that leave both sides 8.4 s the longest is at 14 s."""
+    lasting = [(0, 6), (6.2, 14), (14.5, 20), (20.3, 27), (27.5, 31.5)]
+    spans = [Span(round(start * SAMPLE_RATE), round(stop * SAMPLE_RATE)) for start, stop in lasting]
+    heard = _Heard(Scene(silence(32), 0), frames(silence(0)), np.zeros(0, np.float32))
+    cut = [(a / SAMPLE_RATE, b / SAMPLE_RATE) for a, b in _pieces(spans, heard, 28 * SAMPLE_RATE)]
+    without = [(a / SAMPLE_RATE, b / SAMPLE_RATE) for a, b in _pieces(spans[:4], heard, 28 * SAMPLE_RATE)]
+    through = [Span(0, spans[3].stop), spans[4]]  # nobody pauses in the first 27 s
+
+    assert cut == [(0, 14), (14.5, 31.5)]
+    assert without == [(0, 27)]
+    assert [b / SAMPLE_RATE for _, b in _pieces(through, heard, 28 * SAMPLE_RATE)] == [27, 31.5]
+
+
 @lru_cache(maxsize=1)
 def talk() -> Samples:
     return spaced([*bundled(), *bundled()[::-1], *bundled()[3:]])
