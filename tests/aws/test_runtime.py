@@ -13,12 +13,16 @@ import pytest
 from environments import ON_LAMBDA, environment, running
 from fake_runtime_api import Told, fake_api, until
 from lambda_events import http_event, multipart, recorded
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from serving import wav
 from whisper_lambda.aws.runtime import run
 from whisper_lambda.aws.runtime_api import RuntimeApi
 from whisper_lambda.config import Settings
 from whisper_lambda.errors import BadOption
+from whisper_lambda.http.asking import path_of
 
 BUFFERED = Settings(lambda_invoke_mode="buffered")
 
@@ -149,12 +153,25 @@ def test_api_gateways_stage_is_no_part_of_the_path() -> None:
     answers(recorded("apigateway-v2-post-json"), recorded("function-url-iam-get"), application=look)
     (gateway, body), (url, _) = seen
 
-    assert (gateway["path"], gateway["root_path"], gateway["method"]) == ("/v1/jobs/café", "/prod", "POST")
-    assert gateway["raw_path"] == b"/v1/jobs/caf%C3%A9"
+    where = (path_of(gateway), gateway["path"], gateway["root_path"], gateway["method"])
+    assert where == ("/v1/jobs/café", "/prod/v1/jobs/café", "/prod", "POST")
+    assert gateway["raw_path"] == b"/prod/v1/jobs/caf%C3%A9"
     assert gateway["query_string"] == b"format=srt&q=a%20b"
     assert body.decode() == '{"text": "año"}'
     assert (url["path"], url["root_path"], url["query_string"]) == ("/v1/models", "", b"limit=2&limit=3")
     assert url["client"][0] == "203.0.113.7"
+
+
+@pytest.mark.parametrize("stage", ["prod", "v1"])
+def test_a_stage_may_be_called_as_our_routes_are(stage: str) -> None:
+    event = recorded("function-url-iam-get")
+    event["requestContext"]["stage"], event["rawPath"] = stage, f"/{stage}/v1/models"
+
+    routes = Starlette(routes=[Route("/v1/models", lambda _: PlainTextResponse("here"))])
+    [told] = answers(event, application=routes)
+
+    head, body = streamed(told)
+    assert (head["statusCode"], body) == (200, b"here")
 
 
 def test_an_answer_that_breaks_off_ends_in_a_trailer_and_the_next_one_is_fine() -> None:
@@ -282,6 +299,8 @@ BAD = {
     "no path": b'{"version": "2.0", "requestContext": {"http": {"method": "GET"}}}',
     "a body that is no base64": json.dumps(http_event() | {"body": "%%%", "isBase64Encoded": True}).encode(),
     "a body that is no text": json.dumps(http_event() | {"body": {"a": 1}}).encode(),
+    "half a character in the path": json.dumps(http_event() | {"rawPath": "/\ud800"}).encode(),
+    "half a character in the body": json.dumps(http_event() | {"body": "\ud800"}).encode(),
     "headers that are a list": json.dumps(http_event() | {"headers": ["a"]}).encode(),
     "records of nobody": b'{"Records": [{"eventSource": "aws:sns"}]}',
     "records that are text": b'{"Records": "aws:sqs"}',

@@ -111,6 +111,19 @@ def test_no_route_opens_without_a_live_key_that_covers_it(keyed: Guarded, http: 
             assert method == "HEAD" or error_of(answer)["code"] == code, (method, path, text)
 
 
+def test_a_key_opens_no_more_behind_a_gateways_stage(keyed: Guarded) -> None:
+    """Whatever path a route is found by, the key is asked for the scope of that route."""
+    headers = {"Authorization": f"Bearer {keyed.key(scopes=('transcribe',))}"}
+
+    async def ask(*paths: str) -> list[int]:
+        app = create_app(keyed.service, keyed.service.settings, gates=keyed.gates)
+        behind = httpx2.ASGITransport(app=app, root_path="/prod")
+        async with httpx2.AsyncClient(transport=behind, base_url="http://localhost") as client:
+            return [(await client.get(path, headers=headers)).status_code for path in paths]
+
+    assert asyncio.run(ask("/prod/v1/models", "/prod/v1/jobs", "/prod/prod/v1/jobs")) == [200, 403, 404]
+
+
 def test_a_live_key_opens_under_either_header(keyed: Guarded, http: httpx2.Client) -> None:
     text = keyed.key()
     for headers in (

@@ -97,14 +97,9 @@ class S3Objects:
     def _in_file(self, body: Any) -> BinaryIO:  # noqa: ANN401 - botocore's stream
         file = tempfile.TemporaryFile(dir=self._scratch, buffering=0)  # noqa: SIM115 - the caller closes it
         try:
-            for piece in body.iter_chunks(PIECE_BYTES):
-                rest = memoryview(piece)
-                while rest:
-                    rest = rest[file.write(rest) :]
+            for piece in body.iter_chunks(PIECE_BYTES):  # where S3 falls silent that is an OSError, too
+                _write(file, piece)
             file.seek(0)
-        except OSError as cause:
-            file.close()
-            raise StorageFull(f"no room to read a recording: {cause.strerror}") from cause
         except BaseException:
             file.close()
             raise
@@ -193,6 +188,15 @@ class S3Objects:
                 if code_of(cause) in _ABSENT:
                     raise ObjectMissing(f"there is no object {key}") from cause
                 raise
+
+
+def _write(file: BinaryIO, piece: bytes) -> None:
+    rest = memoryview(piece)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError as cause:
+        raise StorageFull(f"no room to read a recording: {cause.strerror}") from cause
 
 
 class _Counted:

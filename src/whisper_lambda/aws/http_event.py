@@ -76,15 +76,14 @@ def to_request(event: Mapping[str, Any], request_id: str) -> HttpRequest:
         headers = _headers(event, request_id)
         stage = str(context.get("stage", "$default"))
         root = f"/{stage}" if stage != "$default" and raw_path.startswith(f"/{stage}/") else ""
-        path = raw_path[len(root) :] or "/"
         scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
             "method": str(asked["method"]).upper(),
             "scheme": "https",
-            "path": unquote(path),
-            "raw_path": path.encode(),
+            "path": unquote(raw_path),
+            "raw_path": raw_path.encode(),
             "root_path": root,
             "query_string": str(event.get("rawQueryString") or "").encode("latin-1", "replace"),
             "headers": headers,
@@ -92,9 +91,11 @@ def to_request(event: Mapping[str, Any], request_id: str) -> HttpRequest:
             "server": (str(context.get("domainName", "")), 443),
             "state": {},
         }
+        return HttpRequest(scope, _body(event), _identity(context))
     except (KeyError, TypeError, AttributeError) as cause:
         raise BadEvent(f"the HTTP event lacks {cause}") from cause
-    return HttpRequest(scope, _body(event), _identity(context))
+    except UnicodeEncodeError as cause:
+        raise BadEvent("the HTTP event holds halves of characters") from cause
 
 
 def _headers(event: Mapping[str, Any], request_id: str) -> list[tuple[bytes, bytes]]:

@@ -26,6 +26,15 @@ class Ask:
     tab: Tab = field(default_factory=Tab)  # takes note of what is taken off its key's day
 
 
+def path_of(scope: Scope) -> str:
+    """Return the path as the application's routes know it: without the stage a gateway has put before it.
+
+    Whatever decides by the path must decide by this one, which is what Starlette finds the route by.
+    """
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
 def facts(scope: Scope) -> MutableMapping[str, Any]:
     """Return the request's facts: flat names and numbers for its log line; never words, never file names."""
     state: MutableMapping[str, Any] = scope.setdefault("state", {})

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from whisper_lambda import deadline
 from whisper_lambda.errors import ClientError, CrossSite, MissingKey, WhisperLambdaError
 from whisper_lambda.http.admission import VISIT, Visit
-from whisper_lambda.http.asking import facts
+from whisper_lambda.http.asking import facts, path_of
 from whisper_lambda.http.envelope import refusal
 from whisper_lambda.http.keys import Key, KeyFile
 from whisper_lambda.http.limits import Usage
@@ -63,7 +63,7 @@ class KeyGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        open_to_all = scope.get("method") in {"GET", "HEAD"} and _open(scope["path"])
+        open_to_all = scope.get("method") in {"GET", "HEAD"} and _open(path_of(scope))
         if scope["type"] not in {"http", "websocket"} or open_to_all:
             await self.app(scope, receive, send)
             return
@@ -99,8 +99,8 @@ class KeyGate:
         Raises:
             ClientError: a key is needed and none, or none that will do, is there.
         """
-        text, needed = _key_text(headers) or _key_of_socket(scope), _scope_of(scope["path"])
-        if text and text.startswith(passes.PREFIX) and scope["path"] in FOR_PASSES:
+        text, needed = _key_text(headers) or _key_of_socket(scope), _scope_of(path_of(scope))
+        if text and text.startswith(passes.PREFIX) and path_of(scope) in FOR_PASSES:
             held = passes.checked(self._seal(), text, self._keys, time.time())
             scope.setdefault("state", {})["live_session"] = held.session
             return held.key
@@ -175,7 +175,7 @@ def _scope_of(path: str) -> str:
 
 
 def _brings_ticket(scope: Scope) -> bool:
-    sends = scope.get("method") in {"PUT", "HEAD"} and scope["path"].startswith("/v1/uploads/")
+    sends = scope.get("method") in {"PUT", "HEAD"} and path_of(scope).startswith("/v1/uploads/")
     return sends and b"signature=" in scope["query_string"]
 
 

@@ -30,7 +30,7 @@ from whisper_lambda.errors import (
     OutOfTime,
 )
 from whisper_lambda.http.admission import VISIT, Admission
-from whisper_lambda.http.asking import Ask, facts
+from whisper_lambda.http.asking import Ask, facts, path_of
 from whisper_lambda.http.fetch import fetch
 from whisper_lambda.http.fields import Field, blamed
 from whisper_lambda.http.limits import Tab
@@ -205,7 +205,7 @@ class House:
         known["model_asked"] = wish.model or "default"
         ask = Ask(
             tenant=known.get("tenant") or upload.values.get("user_id", ""),
-            route=request.url.path,
+            route=path_of(request.scope),
             model=wish.model,
             size_bytes=upload.size_bytes,
             streamed=bool(upload.values.get("stream")),

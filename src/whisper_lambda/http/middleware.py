@@ -24,7 +24,7 @@ from whisper_lambda.errors import (
     HeadersTooLarge,
     ShuttingDown,
 )
-from whisper_lambda.http.asking import facts
+from whisper_lambda.http.asking import facts, path_of
 from whisper_lambda.http.door import OPEN, KeyGate
 from whisper_lambda.http.envelope import Drained, refusal
 from whisper_lambda.http.keys import KeyFile
@@ -193,7 +193,7 @@ def _route(scope: Scope) -> str:
     found = getattr(scope.get("route"), "path", None)
     if isinstance(found, str):
         return found
-    app = scope.get("app")
+    app, path = scope.get("app"), path_of(scope)
     if scope["type"] == "websocket":
-        return REALTIME if scope["path"] == REALTIME else "other"
-    return scope["path"] if isinstance(app, Starlette) and scope["path"] in app.state.paths else "other"
+        return REALTIME if path == REALTIME else "other"
+    return path if isinstance(app, Starlette) and path in app.state.paths else "other"

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from whisper_lambda.audio.decode import decode_blocks
 from whisper_lambda.bootstrap import limits
 from whisper_lambda.http import parameters
-from whisper_lambda.http.asking import Ask, facts
+from whisper_lambda.http.asking import Ask, facts, path_of
 from whisper_lambda.http.fields import Field, text, whole
 from whisper_lambda.http.house import House
 from whisper_lambda.http.listening import Tell, while_waited_for
@@ -123,7 +123,7 @@ async def _outlined(house: House, request: Request, upload: Upload) -> tuple[Out
     asked = upload.values.get("per_second")
     ask = Ask(
         tenant=facts(request.scope).get("tenant") or upload.values.get("user_id", ""),
-        route=request.url.path,
+        route=path_of(request.scope),
         model=None,
         size_bytes=upload.size_bytes,
     )
