@@ -41,6 +41,9 @@ class Guarded:
         self.door.add(key)
         return text
 
+    def line(self) -> socket.socket:
+        return socket.create_connection(self.address, timeout=60)
+
     def raw(self, *parts: bytes, pause_s: float = 0.0, wait_s: float = 60.0) -> bytes:
         """Send bytes, then return everything the server says until it closes the connection."""
         with socket.create_connection(self.address, timeout=wait_s) as line:
