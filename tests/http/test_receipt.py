@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from fakes import fake_service
 from whisper_lambda.config import Settings
 from whisper_lambda.economy.receipt import chunks_by_model, receipt
+from whisper_lambda.errors import BadOption
+from whisper_lambda.http.app import create_app
 from whisper_lambda.types import ModelChoice, Timings, Transcript
 
 
@@ -48,3 +54,10 @@ def test_a_receipt_is_to_the_ten_billionth_what_it_is_by_hand(
 )
 def test_a_receipt_says_which_chunks_each_model_heard(served: tuple[str, ...], said: str) -> None:
     assert chunks_by_model(served) == said
+
+
+@pytest.mark.parametrize("wrong", [{"prices_file": Path("gone.json")}, {"receipt_architecture": "m68k"}])
+def test_no_server_begins_on_prices_no_receipt_can_be_written_from(wrong: dict[str, Any]) -> None:
+    """Each recording would be heard first, and refused when its bill is written."""
+    with fake_service() as service, pytest.raises(BadOption):
+        create_app(service, Settings(**wrong))

@@ -6,6 +6,7 @@ from starlette.applications import Starlette
 
 from whisper_lambda.bootstrap import Service
 from whisper_lambda.config import Settings
+from whisper_lambda.economy.prices import price_book
 from whisper_lambda.http import (
     asr,
     envelope,
@@ -43,7 +44,11 @@ def create_app(
         gates: what guards the routes; None = everybody may enter, a few at once.
         network: how addresses are fetched; None = the public internet.
         office: where jobs are handed in; None = they are kept, for workers elsewhere to do.
+
+    Raises:
+        BadOption: the settings name prices that are none, or no architecture: no receipt could be written.
     """
+    price_book(settings).gb_s(settings.receipt_architecture)
     gates = gates or Gates.open(settings)
     app = tracing.traced() if settings.opentelemetry else Starlette()
     app.router.redirect_slashes = False

@@ -81,7 +81,8 @@ def read_log(path: Path) -> Workload:
         BadOption: it is no text, or no request can be found in it.
         OSError: it cannot be read.
     """
-    rows = sorted(filter(None, map(_request, _records(path))), key=lambda r: r[0])
+    told = filter(None, map(_told, _lines(path)))
+    rows = sorted(filter(None, map(_request, told)), key=lambda r: r[0])
     if not rows:
         raise BadOption(f"{path}: no line with `time` and `audio_s` was found in it")
     first = rows[0][0]
@@ -95,7 +96,7 @@ def read_log(path: Path) -> Workload:
     )
 
 
-def _records(path: Path) -> Iterator[Mapping[str, Any]]:
+def _lines(path: Path) -> Iterator[Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as cause:
@@ -105,40 +106,38 @@ def _records(path: Path) -> Iterator[Mapping[str, Any]]:
         return
     try:
         whole = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         whole = None
-    lines = whole.get("events", []) if isinstance(whole, dict) and "events" in whole else text.splitlines()
-    for line in lines:
-        yield from _objects(line)
+    events = whole.get("events") if isinstance(whole, dict) else whole
+    yield from events if isinstance(events, list) else text.splitlines()
 
 
-def _objects(line: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 - whatever an export holds
-    """Yield the JSON objects of a line; a CloudWatch event holds one in its `message`."""
-    message = line.get("message", "") if isinstance(line, dict) else line
-    start = message.find("{")  # `aws logs tail` puts a time and a stream before it
-    if start < 0:
-        return
-    try:
-        told = json.loads(message[start:])
-    except ValueError:
-        return
-    if isinstance(told, dict):
-        if "message" in told and "audio_s" not in told:
-            yield from _objects(told)
-        else:
-            yield told
+def _told(line: Any) -> Mapping[str, Any] | None:  # noqa: ANN401 - whatever an export holds
+    """Return the JSON object of a line with `audio_s` in it; CloudWatch's events have it in their message."""
+    while isinstance(line, str | dict):
+        if isinstance(line, dict):
+            if "audio_s" in line:
+                return line
+            line = line.get("message", line.get("@message"))  # the latter where Logs Insights wrote it
+            continue
+        try:
+            line = json.loads(line[line.index("{") :])  # `aws logs tail` puts a time and a stream before it
+        except (ValueError, RecursionError):
+            return None
+    return None
 
 
 def _request(told: Mapping[str, Any]) -> tuple[float, float, float | None] | None:
+    parts = [told.get(name) for name in ("decode_s", "engine_s")]
     try:
         audio_s = float(told["audio_s"])
-        at = told.get("time", told.get("timestamp"))
-        when = _when(at)
-    except (KeyError, ValueError, TypeError):
+        when = _when(told.get("time", told.get("timestamp")))
+        took = sum(float(p) for p in parts if p) if parts[1] else float(told.get("duration_s") or 0.0)
+    except (ValueError, TypeError, OverflowError):
         return None
-    parts = [told.get(name) for name in ("decode_s", "engine_s")]
-    took = sum(float(p) for p in parts if p) if parts[1] else told.get("duration_s")
-    return (when, audio_s, float(took) if took else None) if 0 < audio_s < math.inf > abs(when) else None
+    if not 0 < audio_s < math.inf > abs(when):
+        return None
+    return when, audio_s, took if 0 < took < math.inf else None
 
 
 def _when(at: object) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -129,8 +130,9 @@ LATER = {**LINE, "time": "2026-11-25T09:00:00Z", "audio_s": 30.0}
             {"events": [{"message": json.dumps(LINE)}, {"message": "START"}, {"message": json.dumps(LATER)}]}
         ),
         "\n".join(json.dumps({"timestamp": 1, "message": json.dumps(each)}) for each in (LINE, LATER)),
+        json.dumps([{"@timestamp": "x", "@message": json.dumps(each)} for each in (LINE, LATER)], indent=1),
     ],
-    ids=["our log", "aws logs tail", "filter-log-events", "export"],
+    ids=["our log", "aws logs tail", "filter-log-events", "export", "Logs Insights"],
 )
 def test_real_requests_are_read_from_logs_of_each_kind(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.log").write_text(text)
@@ -141,6 +143,37 @@ def test_real_requests_are_read_from_logs_of_each_kind(tmp_path: Path, text: str
     assert found.audio_s.tolist() == [12.5, 30.0]
     assert found.measured_s is not None
     assert found.measured_s.tolist() == pytest.approx([0.7, 0.7])
+
+
+def test_logs_insights_writes_tables_too(tmp_path: Path) -> None:
+    with (tmp_path / "x.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerows([["@timestamp", "@message"], *(["x", json.dumps(each)] for each in (LINE, LATER))])
+
+    assert read_log(tmp_path / "x.csv").audio_s.tolist() == [12.5, 30.0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        json.dumps({"message": {"message": [1]}}),
+        json.dumps({**LINE, "audio_s": 10**400}),
+        json.dumps({**LINE, "engine_s": "quick"}),
+        json.dumps({**LINE, "audio_s": math.nan}),
+        "{" + '"a":' * 100_000,
+    ],
+)
+def test_a_line_that_makes_no_sense_is_passed_over(tmp_path: Path, line: str) -> None:
+    (tmp_path / "x.log").write_text(f"{json.dumps(LINE)}\n{line}\n")
+
+    assert read_log(tmp_path / "x.log").audio_s.tolist() == [12.5]
+
+
+@pytest.mark.parametrize("text", ['{"events": null}', '{"events": [1, {"message": {}}]}', "[" * 100_000])
+def test_an_export_of_nothing_is_said_to_be_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.log").write_text(text)
+    with pytest.raises(BadOption, match="no line with"):
+        read_log(tmp_path / "x.log")
 
 
 def test_a_table_will_do_and_without_times_taken_the_speeds_are_used(tmp_path: Path) -> None:
