@@ -360,6 +360,22 @@ def test_pages_of_other_sites_may_not_use_a_server_without_keys(unkeyed: Guarded
     assert own.status_code == 200
 
 
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:1", "null"])
+def test_nor_may_they_where_the_browser_says_only_where_a_form_comes_from(
+    unkeyed: Guarded, origin: str
+) -> None:
+    """Old browsers do, and every browser where http leads to another machine."""
+    answer = httpx2.post(
+        f"{unkeyed.url}/transcribe", headers={"Origin": origin}, files={"file": ("a.wav", wav(1.0))}
+    )
+
+    assert (answer.status_code, error_of(answer)["code"]) == (403, "cross_site_request")
+    own = httpx2.post(
+        f"{unkeyed.url}/transcribe", headers={"Origin": unkeyed.url}, files={"file": ("a.wav", wav(1.0))}
+    )
+    assert own.status_code == 200
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [

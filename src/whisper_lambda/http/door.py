@@ -121,7 +121,7 @@ class KeyGate:
     def _same_site(self, headers: Mapping[bytes, bytes]) -> None:
         """Keep pages of other sites from using a server that asks its user for no key.
 
-        Browsers send their forms anywhere without asking, and say so in one header. A site whose
+        Browsers send their forms anywhere without asking, and say so in a header. A site whose
         name was made to lead to this machine passes for its own; then the Host is that name.
         """
         if not self._open_to_everyone and not _names_this_machine(
@@ -131,8 +131,11 @@ class KeyGate:
                 "a server without keys answers to localhost and to addresses, not to this name: "
                 "make a key, or start it with --open-to-everyone"
             )
-        foreign = headers.get(b"sec-fetch-site") in {b"cross-site", b"same-site"}
-        if b"sec-websocket-version" in headers:  # no browser asks before it opens a socket anywhere
+        site = headers.get(b"sec-fetch-site")
+        foreign = site in {b"cross-site", b"same-site"}
+        # No browser asks before it opens a socket anywhere; old ones, and all of them where there is no TLS
+        # (http://192.168.1.5:8000), do not say whose page sends a form, but where it comes from.
+        if site is None or b"sec-websocket-version" in headers:
             foreign = foreign or not _of_host(headers.get(b"origin", b""), headers.get(b"host", b""))
         if foreign and not self._origins & {headers.get(b"origin", b"").decode("latin-1"), "*"}:
             raise CrossSite("pages of other sites may not use this server; see WHISPER_LAMBDA_CORS_ORIGINS")
@@ -164,7 +167,7 @@ def _key_of_socket(scope: Scope) -> str | None:
 
 
 def _of_host(origin: bytes, host: bytes) -> bool:
-    """Tell whether a page of this host opened the socket, or no page at all."""
+    """Tell whether a page of this host sent the request, or no page at all."""
     return not origin or origin.partition(b"://")[2].lower() == host.lower()
 
 
