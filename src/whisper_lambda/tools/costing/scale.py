@@ -25,14 +25,21 @@ LAMBDA_ADDED_PER_10_S = 1000
 MAP_CHILDREN_AT_ONCE = 10_000  # one Distributed Map
 TRANSITIONS_A_S = 5000  # steady rate, standard workflows, us-east-1
 S3_PUTS_A_S, S3_GETS_A_S = 3500, 5500  # for each prefix
-DYNAMODB_WRITES_A_S = 40_000  # on demand, for each table
+DYNAMODB_WRITES_A_S = 40_000  # units, on demand, for each table
 
 # What one chunk and one job cost beside the hearing (deploy/statemachine.asl.json, jobs/steps.py).
 # A Distributed Map makes one transition for each express child it starts; what the children themselves
 # cost (requests and memory of express workflows) is not in the price book.
 TRANSITIONS_A_CHUNK, TRANSITIONS_A_JOB = 1, 6
-PUTS_A_CHUNK, GETS_A_CHUNK, WRITES_A_CHUNK = 2, 2, 2
-PUTS_A_JOB, GETS_A_JOB, WRITES_A_JOB = 3, 3, 6
+# S3: the audio and what is remembered of it are put; the audio, the memory and, before and after each use
+# of it, the tenant's secret are read.
+PUTS_A_CHUNK, GETS_A_CHUNK = 2, 5
+PUTS_A_JOB, GETS_A_JOB = 3, 3
+# DynamoDB bills units: a write of up to 1 KB is one, in a transaction two, a read of up to 4 KB one. What
+# 28 s of fluent speech said takes 6.8 KB, with the times of its words: 14 units with the job's count (2) in
+# one transaction, 1 for the try before it; the reads are the job's (4), the try's, and the merge's (2).
+WRITES_A_CHUNK, READS_A_CHUNK = 17, 7
+WRITES_A_JOB, READS_A_JOB = 24, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,8 @@ def need(
         * book.usd("stepfunctions.transition"),
         "S3": (chunks * PUTS_A_CHUNK + jobs * PUTS_A_JOB) * book.usd("s3.put")
         + (chunks * GETS_A_CHUNK + jobs * GETS_A_JOB) * book.usd("s3.get"),
-        "DynamoDB": (chunks * WRITES_A_CHUNK + jobs * WRITES_A_JOB) * book.usd("dynamodb.write"),
+        "DynamoDB": (chunks * WRITES_A_CHUNK + jobs * WRITES_A_JOB) * book.usd("dynamodb.write")
+        + (chunks * READS_A_CHUNK + jobs * READS_A_JOB) * book.usd("dynamodb.read"),
     }
     return Need(
         hours_a_day=hours_a_day,
@@ -119,8 +127,10 @@ def _bites(chunks_a_s: float, at_once: int) -> Iterator[str]:
         yield f"one Distributed Map runs {MAP_CHILDREN_AT_ONCE} children: several jobs must share the load"
     if (puts := chunks_a_s * PUTS_A_CHUNK) > S3_PUTS_A_S:
         yield f"S3: {puts:.0f} PUTs a second, {S3_PUTS_A_S} for each prefix: keys must spread"
+    if (gets := chunks_a_s * GETS_A_CHUNK) > S3_GETS_A_S:
+        yield f"S3: {gets:.0f} GETs a second, {S3_GETS_A_S} for each prefix"
     if (writes := chunks_a_s * WRITES_A_CHUNK) > DYNAMODB_WRITES_A_S:
-        yield f"DynamoDB: {writes:.0f} writes a second, {DYNAMODB_WRITES_A_S} for each table"
+        yield f"DynamoDB: {writes:.0f} write units a second, {DYNAMODB_WRITES_A_S} for each table"
 
 
 def markdown(needs: list[Need], tier: str, memory_mb: int, architecture: str) -> str:
