@@ -88,6 +88,13 @@ def test_what_the_path_never_reaches_starts_at_its_end() -> None:
     assert Alignment.from_path([], [0.9]).starts == (0.0, 0.0)
 
 
+def test_where_the_path_goes_back_no_word_begins_before_the_last_one_ends() -> None:
+    sounding = bursts(2.0, (0.0, 2.0))
+    made = timed(sounding, (" uno", 0.2), (" dos", 1.2), (" tres", 0.6), end=1.6)
+
+    assert [(w.start, w.end) for w in made] == [(0.2, 1.2), (1.2, 1.2), (1.2, 1.6)]
+
+
 def test_a_word_is_as_probable_as_its_tokens_are_on_average() -> None:
     alignment = Alignment((0.0, 0.5, 1.0, 1.5), (0.2, 0.4, 0.9))
     made, counts = timed_words([(" dos", 2), (" tres", 1)], alignment, bursts(1.5, (0, 1.5)))
