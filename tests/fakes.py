@@ -57,6 +57,7 @@ class FakeEngine:
     echo: bool = False  # say how loud the chunk is instead
     fails: bool = False
     drops: bool = False  # also leave a passage out
+    doubts: tuple[str, ...] = ()  # languages in which it believes nothing of what it hears
     began: Callable[[], object] = lambda: None  # called when a chunk is begun
     heard: list[tuple[float, Options]] = field(default_factory=list)  # start of each chunk, and the wish
     listens: ScriptedEngine = field(default_factory=ScriptedEngine)  # what live windows are heard by
@@ -78,6 +79,9 @@ class FakeEngine:
             time.sleep(self.delay_s if chunk.duration > self.quick_s else 0.0)
         if self.fails:
             raise EngineFailed("the fake engine was told to fail; tell it not to")
+        if options.language in self.doubts:
+            refused = Dropped(0.0, chunk.duration, "low_confidence", "la la la")
+            return ChunkResult(chunk.start, chunk.duration, (), (refused,), options.language)
         text = (" loud" if np.abs(chunk.samples).max() > LOUD else " quiet") if self.echo else self.text
         end = chunk.duration
         words = (Word(0.0, end, text, 0.9),) if options.times == "word" else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -23,10 +23,12 @@ from whisper_lambda.transcript.stitch import stitch
 from whisper_lambda.types import (
     Chunk,
     ChunkResult,
+    Dropped,
     ModelChoice,
     Options,
     Plan,
     Recording,
+    Segment,
     Transcript,
 )
 
@@ -118,7 +120,7 @@ def finish(plan: Plan, heard: Iterable[ChunkResult], *, choice: ModelChoice | No
         language_probability=plan.language_probability,
         model=choice,
         dropped=tuple(sorted((*plan.dropped, *dropped), key=lambda d: (d.start, d.end))),
-        warnings=plan.warnings,
+        warnings=(*plan.warnings, *_doubts(plan, segments, dropped)),
         chunks=plan.count,
         cached_chunks=sum(r.cached for r in done),
         served=tuple(r.model for r in sorted(done, key=lambda r: r.start) if r.model),
@@ -128,3 +130,9 @@ def finish(plan: Plan, heard: Iterable[ChunkResult], *, choice: ModelChoice | No
             total_s=plan.timings.decode_s + plan.timings.vad_s + engine_s,
         ),
     )
+
+
+def _doubts(plan: Plan, segments: Sequence[Segment], dropped: Sequence[Dropped]) -> Iterator[str]:
+    """Warn where nothing was believed for being unlikely in the language asked for: it may be another."""
+    if plan.language_asked and not segments and any(d.reason == "low_confidence" for d in dropped):
+        yield f"no text is likely in {plan.options.language}, which was asked for: without it, it is detected"

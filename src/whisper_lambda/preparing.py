@@ -102,6 +102,7 @@ def prepare(
         ),
         elsewhere=tuple(place.start / SAMPLE_RATE for place in collected.places) if held is None else (),
         again=None if held is not None or keep else lambda: _again(recording, collected.places),
+        language_asked=options.language is not None,
     )
     if key and identity and identity.unchanged():
         recall.keep(key, _outline(plan, collected.marks))
@@ -271,4 +272,5 @@ def _remembered(recall: Recall, key: str | None, options: Options, started: floa
         warnings=outline.warnings,
         timings=Timings(engine_s=time.perf_counter() - started),
         known=tuple(results),
+        language_asked=options.language is not None,
     )

@@ -288,6 +288,7 @@ class Plan:
     # A long recording's chunks are not held: these are their starts; they are decoded `again` to be heard.
     elsewhere: tuple[float, ...] = ()
     again: Callable[[], Iterator[Chunk]] | None = None
+    language_asked: bool = False  # the language is what the options said, not what was heard
 
     @property
     def starts(self) -> tuple[float, ...]:

@@ -84,10 +84,12 @@ def test_a_servers_job_is_followed_there_and_printed(
     short: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WHISPER_LAMBDA_HOME", str(tmp_path))
-    with serving(Stub(job_states=["queued", "running", "completed"])) as stub:
+    with serving(Stub(job_states=["queued", "running", "completed"], warns="it ends early")) as stub:
         assert run(["transcribe", "--job", "--server", stub.url, "-f", "vtt", "-l", "es", str(short)]) == 0
+    out, err = capsys.readouterr()
 
-    assert capsys.readouterr().out == "vtt: Hola a todos.\n"
+    assert out == "vtt: Hola a todos.\n"
+    assert f"{short.name}: warning: it ends early\n" in err
     assert b'name="language"\r\n\r\nes' in stub.got[0].body
     assert b'name="response_format"\r\n\r\nvtt' in stub.got[0].body
 

@@ -28,6 +28,17 @@ def test_what_the_server_writes_is_printed_and_nothing_else(
     assert stub.got[0].headers["authorization"] == "Bearer wl-1"
 
 
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_the_server_warns_of_is_said(mp3: Path, capsys: pytest.CaptureFixture[str], quiet: bool) -> None:
+    with serving(Stub(warns="it ends early")) as stub:
+        flags = ["--quiet"] if quiet else []
+        assert run(["transcribe", "--server", stub.url, *flags, "--format", "srt", str(mp3)]) == 0
+
+    printed = capsys.readouterr()
+    assert printed.out == "srt: Hola a todos.\n"
+    assert printed.err == ("" if quiet else f"{mp3}: warning: it ends early\n")
+
+
 def test_several_formats_become_files(mp3: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(Stub()) as stub:
         where = str(tmp_path / "out")

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from cli.conftest import FAKE_CLI, Cli, environment, on_terminal, started, write
 from fakes import FakeEngine, fake_service
 from prompts import FIXTURES, Prompt
 from whisper_lambda.cli import run
-from whisper_lambda.types import Chunk, ChunkResult, Dropped, Options
 
 SAID = b"Hola a todos.\n"
 
@@ -72,27 +70,19 @@ def test_a_fallback_is_told_once_however_many_files(cli: Cli, tmp_path: Path) ->
     assert ran.stderr.decode().count("answers for small") == 1
 
 
-class UnlikelyEngine(FakeEngine):
-    """Believes nothing of what it hears."""
-
-    def transcribe(self, chunk: Chunk, options: Options) -> ChunkResult:
-        refused = Dropped(0.0, chunk.duration, "low_confidence", "la la la")
-        return replace(super().transcribe(chunk, options), segments=(), dropped=(refused,))
-
-
 @pytest.mark.parametrize("given", [["--language", "fi"], []])
 def test_a_language_in_which_nothing_is_likely_is_named(
     capfd: pytest.CaptureFixture[str], short: Path, given: list[str]
 ) -> None:
     code = run(
         ["transcribe", str(short), "--vad=off", *given],
-        build=lambda settings: fake_service(UnlikelyEngine(), settings),
+        build=lambda settings: fake_service(FakeEngine(doubts=("fi", "es")), settings),
     )
     out, err = capfd.readouterr()
 
     assert (code, out.strip()) == (0, "")
     assert "left out: 0.0-1.0 s (low_confidence)" in err
-    assert ("no text is likely in fi, which --language asked for" in err) == bool(given)
+    assert ("warning: no text is likely in fi, which was asked for" in err) == bool(given)
 
 
 def test_quiet_leaves_errors_only(cli: Cli, short: Path) -> None:

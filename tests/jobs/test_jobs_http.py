@@ -102,6 +102,30 @@ def test_the_result_is_what_a_request_would_have_answered(http: httpx2.Client, n
     assert without_times(given) == without_times(asked)
 
 
+def test_a_language_in_which_nothing_is_likely_is_warned_of_every_way(
+    http: httpx2.Client, engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.doubts = ("fi",)
+    said = "no text is likely in fi, which was asked for: without it, it is detected"
+    job = until_ended(http, handed_in(http, language="fi")["id"])
+    ways = [
+        http.get(f"/v1/jobs/{job['id']}/result", params={"format": name}) for name in ("verbose_json", "srt")
+    ]
+    for route, field in (("/v1/audio/transcriptions", "response_format"), ("/transcribe", "format")):
+        for name in ("json", "verbose_json", "text"):
+            data = {"language": "fi", field: name}
+            ways.append(http.post(route, files={"file": ("a.wav", wav(3.0))}, data=data))
+    (tmp_path / "a.wav").write_bytes(wav(3.0))
+    for job_too in ([], ["--job"]):
+        command = ["transcribe", *job_too, "--server", str(http.base_url), "-l", "fi"]
+        assert run([*command, str(tmp_path / "a.wav")]) == 0
+        assert f"a.wav: warning: {said}\n" in capsys.readouterr().err
+
+    for answer in ways:
+        beside = answer.headers.get("x-warnings")
+        assert (beside == said) if beside else (answer.json()["x_warnings"] == [said]), answer.text
+
+
 def without_times(answer: httpx2.Response) -> object:
     """The answer, but for what the clock put into it."""
     if "json" not in answer.headers["content-type"]:

@@ -188,6 +188,25 @@ def test_a_language_told_is_not_asked_for() -> None:
     assert {s.language for s in transcript.segments} == {None}
 
 
+@pytest.mark.parametrize(("language", "warned"), [("fi", True), (None, False)])
+def test_a_language_asked_for_in_which_nothing_is_likely_is_named(language: str | None, warned: bool) -> None:
+    engine = FakeEngine(doubts=("fi", "es"))  # Spanish is what it detects
+    heard = pipeline.transcribe(decoded(talk(), "it ends early"), Options(language=language), engine=engine)
+
+    said = "no text is likely in fi, which was asked for: without it, it is detected"
+    assert heard.text == ""
+    assert heard.warnings == ("it ends early", *([said] if warned else []))
+
+
+def test_one_chunk_that_is_doubted_is_no_reason_to_doubt_the_language() -> None:
+    plan = replace(planned(2), language_asked=True)
+    refused = ChunkResult(0.0, 1.0, (), (Dropped(0.0, 1.0, "low_confidence", "la"),), "es")
+    believed = FakeEngine().transcribe(plan.chunks[1], plan.options)
+
+    assert pipeline.finish(plan, [refused]).warnings != ()
+    assert pipeline.finish(plan, [refused, believed]).warnings == ()
+
+
 def test_a_multilingual_recording_has_a_language_in_each_segment() -> None:
     engine = LineEngine()
     transcript = pipeline.finish(

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
+    from whisper_lambda.client.steps import Reply
     from whisper_lambda.config import Settings
     from whisper_lambda.job import Job, Order
     from whisper_lambda.jobs.desk import Handed
@@ -46,15 +47,16 @@ class Here:
 
     def result(
         self, job_id: str, name: str | None, *, partial: bool, more: Mapping[str, Any] = _NOTHING
-    ) -> str:
+    ) -> Reply:
         """Read its transcript; `more` = fields of the route."""
+        from whisper_lambda.client.steps import Reply
         from whisper_lambda.http import jobviews
 
         job = self.desk.job(job_id, "")
         transcript = self.desk.transcript(job, partial=partial)
         asked = {**more, **({"format": name} if name else {})}
-        body = jobviews.result(job, transcript, asked, self.desk.settings).body
-        return bytes(body).decode()
+        answer = jobviews.result(job, transcript, asked, self.desk.settings)
+        return Reply(answer.status_code, dict(answer.headers), bytes(answer.body))
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel it."""
@@ -107,11 +109,10 @@ class There:
 
     def result(
         self, job_id: str, name: str | None, *, partial: bool, more: Mapping[str, Any] = _NOTHING
-    ) -> str:
+    ) -> Reply:
         """Read its transcript; `more` = fields of the route."""
         asked = {**more, **({"format": name} if name else {}), **({"partial": "true"} if partial else {})}
-        text: str = self._answer("GET", f"/jobs/{job_id}/result", params=asked).text
-        return text
+        return self._answer("GET", f"/jobs/{job_id}/result", params=asked)
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel it."""
@@ -127,10 +128,11 @@ class There:
         self._http.close()
 
     def _asked(self, method: str, path: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - passed on
-        wire: dict[str, Any] = self._answer(method, path, **more).json()
-        return wire
+        from whisper_lambda.client.replies import parsed
 
-    def _answer(self, method: str, path: str, **more: Any) -> Any:  # noqa: ANN401 - httpx2's, loaded late
+        return parsed(self._answer(method, path, **more))
+
+    def _answer(self, method: str, path: str, **more: Any) -> Reply:  # noqa: ANN401 - passed on
         import httpx2
 
         from whisper_lambda.client.replies import failure
@@ -141,9 +143,10 @@ class There:
             answer = self._http.request(method, path, **more)
         except httpx2.HTTPError as cause:
             raise ServerUnreachable(f"the server cannot be reached: {type(cause).__name__}") from cause
+        reply = Reply(answer.status_code, dict(answer.headers), answer.content)
         if answer.is_error:
-            raise failure(Reply(answer.status_code, dict(answer.headers), answer.content))
-        return answer
+            raise failure(reply)
+        return reply
 
 
 def counter(server: str | None, key: str | None, settings: Settings | None = None) -> Here | There:

@@ -21,7 +21,7 @@ from whisper_lambda.cli.counters import LIVE, LOOK_S, Here, There
 from whisper_lambda.cli.inputs import Recording, read_input, reason
 from whisper_lambda.cli.outputs import file_bases
 from whisper_lambda.cli.progress import BarDisplay, LineDisplay
-from whisper_lambda.cli.remote import HOPELESS, LARGEST_PIPE_BYTES, deliver
+from whisper_lambda.cli.remote import HOPELESS, LARGEST_PIPE_BYTES, deliver, warn
 from whisper_lambda.cli.terminal import Terminated, say
 from whisper_lambda.client.replies import job_failure
 from whisper_lambda.errors import WhisperLambdaError
@@ -30,6 +30,7 @@ from whisper_lambda.types import Options
 
 if TYPE_CHECKING:
     from whisper_lambda.bootstrap import Service
+    from whisper_lambda.client.steps import Reply
     from whisper_lambda.config import Settings
 
 T = TypeVar("T")
@@ -166,10 +167,12 @@ def _followed(handing: Handing, recording: Recording, job_id: str) -> dict[str, 
     handing.display.end()
     if job["status"] != "completed":
         raise job_failure(job)
-    return {r.name: _text(handing, job_id, r) for r in handing.renderers}
+    read = {r.name: _read(handing, job_id, r) for r in handing.renderers}
+    warn(handing, recording, next(iter(read.values())))
+    return {name: reply.body.decode("utf-8", "replace") for name, reply in read.items()}
 
 
-def _text(handing: Handing, job_id: str, renderer: Renderer) -> str:
+def _read(handing: Handing, job_id: str, renderer: Renderer) -> Reply:
     layout, default = renderer.layout, Layout()
     more = {name: value for name in _LAYOUT if (value := getattr(layout, name)) != getattr(default, name)}
     if renderer.name == "verbose_json" and handing.options.times == "word":

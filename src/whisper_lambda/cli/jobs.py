@@ -107,7 +107,7 @@ def result(
 ) -> None:
     """Print a job's transcript."""
     with closing(counter(server, key)) as jobs:
-        show(jobs.result(job_id, format_, partial=partial))
+        show(jobs.result(job_id, format_, partial=partial).body.decode("utf-8", "replace"))
 
 
 @app.command("cancel")

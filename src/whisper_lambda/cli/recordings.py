@@ -129,15 +129,12 @@ def _deliver(run: Run, recording: Recording, transcript: Transcript, base: Path 
     elif not run.stream:
         _print(run, run.renderers[0](transcript))
     if not run.quiet:
-        for line in _remarks(transcript, given=run.options.language, verbose=run.verbose):
+        for line in _remarks(transcript, verbose=run.verbose):
             say(f"{recording.name}: {line}")
 
 
-def _remarks(transcript: Transcript, *, given: str | None, verbose: bool) -> Iterator[str]:
+def _remarks(transcript: Transcript, *, verbose: bool) -> Iterator[str]:
     yield from (f"warning: {warning}" for warning in transcript.warnings)
-    unlikely = any(d.reason == "low_confidence" for d in transcript.dropped)
-    if given and unlikely and not transcript.segments:
-        yield f"warning: no text is likely in {given}, which --language asked for: without it, it is detected"
     dropped = [d for d in transcript.dropped if verbose or d.text]
     if dropped:
         spans = ", ".join(f"{d.start:.1f}-{d.end:.1f} s ({d.reason})" for d in dropped)

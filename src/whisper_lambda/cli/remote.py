@@ -11,8 +11,10 @@ from whisper_lambda.cli.inputs import Recording, read_input, reason
 from whisper_lambda.cli.outputs import file_bases, write_whole
 from whisper_lambda.cli.progress import BYTES_PER_MB, BarDisplay, LineDisplay
 from whisper_lambda.cli.terminal import say, show
+from whisper_lambda.client.asking import Asking, texts
 from whisper_lambda.client.client import Client
-from whisper_lambda.client.steps import Progress
+from whisper_lambda.client.replies import warnings
+from whisper_lambda.client.steps import Progress, Reply
 from whisper_lambda.errors import (
     BadOption,
     InvalidKey,
@@ -74,16 +76,25 @@ def transcribe_remotely(errand: Errand, found: Sequence[Recording], folder: Path
 
 def _written(errand: Errand, recording: Recording) -> dict[str, str]:
     errand.display.begin(recording.name)
-    return errand.client.written(
-        read_input(recording, max_bytes=LARGEST_PIPE_BYTES),
-        [r.name for r in errand.renderers],
+    asking = Asking(
+        formats=[r.name for r in errand.renderers],
         model=errand.model,
         layout=errand.renderers[0].layout,
         budget_usd=errand.budget_usd,
         max_latency_s=errand.max_latency_s,
-        on_progress=lambda progress: _show(errand.display, progress),
-        **asdict(errand.options),
+        tell=lambda progress: _show(errand.display, progress),
     )
+    source = read_input(recording, max_bytes=LARGEST_PIPE_BYTES)
+    written = errand.client.carried(source, asking, **asdict(errand.options))
+    warn(errand, recording, next(iter(written.bodies.values())))
+    return texts(written)
+
+
+def warn(errand: Delivery, recording: Recording, answer: Reply) -> None:
+    """Say what a transcript's answer warns of, as where it is heard here."""
+    errand.display.end()
+    for warning in () if errand.quiet else warnings(answer):
+        say(f"{recording.name}: warning: {warning}")
 
 
 def _show(display: BarDisplay | LineDisplay, progress: Progress) -> None:

@@ -84,7 +84,7 @@ class Client:
             WhisperLambdaError: what the server said, as the class of its code.
         """
         asking = Asking(model=model, budget_usd=budget_usd, max_latency_s=max_latency_s, tell=on_progress)
-        return heard(self._carried(recording, asking, **options))
+        return heard(self.carried(recording, asking, **options))
 
     def written(
         self,
@@ -110,9 +110,10 @@ class Client:
             max_latency_s=max_latency_s,
             tell=on_progress,
         )
-        return texts(self._carried(recording, asking, **options))
+        return texts(self.carried(recording, asking, **options))
 
-    def _carried(self, recording: Recording, asking: Asking, **options: Unpack[OptionKeywords]) -> Written:
+    def carried(self, recording: Recording, asking: Asking, **options: Unpack[OptionKeywords]) -> Written:
+        """Return what the server answers, whole."""
         from whisper_lambda.client.carrier import carry
 
         talk = self._connection.talk(recording, asking, **options)
@@ -163,7 +164,7 @@ class AsyncClient:
         Cancelling ends the job too. `on_progress` may be called from another thread while encoding.
         """
         asking = Asking(model=model, budget_usd=budget_usd, max_latency_s=max_latency_s, tell=on_progress)
-        return heard(await self._carried(recording, asking, **options))
+        return heard(await self.carried(recording, asking, **options))
 
     async def written(
         self,
@@ -186,11 +187,12 @@ class AsyncClient:
             max_latency_s=max_latency_s,
             tell=on_progress,
         )
-        return texts(await self._carried(recording, asking, **options))
+        return texts(await self.carried(recording, asking, **options))
 
-    async def _carried(
+    async def carried(
         self, recording: Recording, asking: Asking, **options: Unpack[OptionKeywords]
     ) -> Written:
+        """Return what the server answers, whole."""
         from whisper_lambda.client.carrier import carry_async
 
         talk = self._connection.talk(recording, asking, **options)

@@ -104,6 +104,18 @@ def parsed(reply: Reply) -> Json:
     return told
 
 
+def warnings(reply: Reply) -> tuple[str, ...]:
+    """Return what an answer warns of: in its JSON, or in a header beside another format."""
+    if beside := reply.headers.get("x-warnings"):
+        return (beside,)
+    try:
+        told = json.loads(reply.body) if "json" in reply.headers.get("content-type", "") else None
+    except ValueError:
+        return ()
+    listed = told.get("x_warnings") if isinstance(told, dict) else None
+    return tuple(map(str, listed)) if isinstance(listed, list) else ()
+
+
 def transcript(wire: Json) -> Transcript:
     """Return what `json` or `verbose_json` says as a Transcript; what is not told is left at its default.
 

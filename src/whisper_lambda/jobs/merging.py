@@ -16,7 +16,7 @@ from whisper_lambda.jobs.steps import Workshop
 from whisper_lambda.plain import from_plain, to_plain
 from whisper_lambda.ports import ObjectStore
 from whisper_lambda.transcript.voices import speaker, together
-from whisper_lambda.types import ModelChoice, Plan, Timings, Transcript
+from whisper_lambda.types import Plan, Timings, Transcript
 
 
 def merge(shop: Workshop, job_id: str) -> Job:
@@ -62,7 +62,7 @@ def transcript(objects: ObjectStore, job: Job, done: Sequence[ChunkDone]) -> Tra
         if d.error
     )
     parts = [
-        _part(voice, [d for d in done if d.channel == channel], job.choice)
+        _part(voice, [d for d in done if d.channel == channel], job)
         for channel, voice in enumerate(sheet.voices)
     ]
     if not job.order.by_channel:
@@ -84,12 +84,12 @@ def transcript(objects: ObjectStore, job: Job, done: Sequence[ChunkDone]) -> Tra
         parts,
         segments,
         duration=max(p.duration for p in parts),
-        warnings=(*parts[0].warnings, *lost),
+        warnings=(*sheet.voices[0].warnings, *lost),
         spent=spent,
     )
 
 
-def _part(voice: Voice, done: Iterable[ChunkDone], choice: ModelChoice | None) -> Transcript:
+def _part(voice: Voice, done: Iterable[ChunkDone], job: Job) -> Transcript:
     heard = [d for d in done if d.result is not None]
     spent = replace(voice.timings, engine_s=voice.timings.engine_s + sum(d.spent_s for d in heard))
     plan = Plan(
@@ -100,8 +100,9 @@ def _part(voice: Voice, done: Iterable[ChunkDone], choice: ModelChoice | None) -
         voice.dropped,
         voice.warnings,
         spent,
+        language_asked=job.order.options.language is not None,
     )
-    said = pipeline.finish(plan, [d.result for d in heard if d.result], choice=choice)
+    said = pipeline.finish(plan, [d.result for d in heard if d.result], choice=job.choice)
     return replace(said, chunks=voice.chunks)
 
 

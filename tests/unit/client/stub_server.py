@@ -46,6 +46,7 @@ class Stub:
 
     direct_limit: int = 1 << 40  # bytes of a body; more is refused with 413
     uploads: bool = True
+    warns: str = ""  # beside what it writes
     job_states: list[str] = field(default_factory=lambda: ["completed"])
     job_error: dict[str, Any] | None = None
     script: dict[str, list[Answer]] = field(default_factory=dict)  # by "METHOD /first/part"
@@ -67,7 +68,9 @@ class Stub:
         if path.startswith("/v1/audio/"):
             if len(got.body) > self.direct_limit:
                 return refused(413, "audio_too_large")
-            return written(re.findall(rb'name="response_format"\r\n\r\n(\w+)', got.body)[0].decode())
+            return written(
+                re.findall(rb'name="response_format"\r\n\r\n(\w+)', got.body)[0].decode(), self.warns
+            )
         if not self.uploads:
             return refused(404, "not_found")
         if path == "/v1/uploads":
@@ -85,7 +88,7 @@ class Stub:
         if path == "/v1/jobs":
             return said(202, id="job_1", status="queued", progress={})
         if path == "/v1/jobs/job_1/result":
-            return written(got.path.split("format=")[1])
+            return written(got.path.split("format=")[1], self.warns)
         if path == "/v1/jobs/job_1":
             state = self.job_states.pop(0) if len(self.job_states) > 1 else self.job_states[0]
             progress = {"audio_s": 10.0, "done_s": 4.0}
@@ -106,12 +109,12 @@ def refused(status: int, code: str, param: str | None = None, **headers: str) ->
     )
 
 
-def written(wanted: str) -> Answer:
+def written(wanted: str, warns: str = "") -> Answer:
     if wanted == "verbose_json":
         return said(200, **WORDS)
     if wanted == "json":
         return said(200, text="Hola a todos.", usage={"type": "duration", "seconds": 2})
-    return 200, {}, f"{wanted}: Hola a todos.\n".encode()
+    return 200, {"X-Warnings": warns} if warns else {}, f"{wanted}: Hola a todos.\n".encode()
 
 
 @contextmanager
