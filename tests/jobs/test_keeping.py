@@ -28,7 +28,7 @@ from whisper_lambda.config import Settings
 from whisper_lambda.errors import ObjectMissing, StorageFailed, StorageFull
 from whisper_lambda.http.app import create_app
 from whisper_lambda.http.gates import Gates
-from whisper_lambda.job import LIVE, Order
+from whisper_lambda.job import LIVE, Job, Order
 from whisper_lambda.jobs import places, steps
 from whisper_lambda.jobs.clearing import LEFT_S, Orphans, clear_expired
 from whisper_lambda.jobs.desk import Desk, Handed
@@ -109,6 +109,26 @@ def test_a_job_goes_when_its_time_is_over_and_no_sooner(tmp_path: Path) -> None:
 
     assert [j.id for j in desk.listed("ana", limit=9)] == [other.id]
     assert list(desk.objects.keys("jobs/")) == [other.source]
+    desk.store.close()
+
+
+class Refusing:
+    """A queue that cannot be reached."""
+
+    def submit(self, job: Job) -> None:
+        raise StorageFailed(f"{job.id} cannot be queued")
+
+
+def test_a_job_that_cannot_be_queued_was_not_taken(tmp_path: Path) -> None:
+    desk = open_desk(Settings(home=tmp_path, cache_mb=0))
+    order, key = Order(options=Options()), replace(HANDED, idempotency_key="k")
+
+    with pytest.raises(StorageFailed, match="queued"):
+        replace(desk, fanout=Refusing()).accept(order, b"sound", key)
+    assert (desk.listed("ana", limit=9), list(desk.objects.keys("jobs/"))) == ([], [])
+    job = desk.accept(order, b"sound", key)  # as its client does: with the same key
+    with desk.objects.open(job.source) as stream:
+        assert stream.read() == b"sound"
     desk.store.close()
 
 

@@ -123,7 +123,7 @@ class Desk:
             raise _too_many(most)
         if job.id == job_id:
             if self.fanout and expires is None:
-                self.fanout.submit(job)
+                self._submit(self.fanout, job)
             return job
         if job.source != key:
             self.objects.delete(key)
@@ -133,6 +133,14 @@ class Desk:
                 "options differ. Use a new key for each job"
             )
         return job
+
+    def _submit(self, fanout: Fanout, job: Job) -> None:
+        """Queue a job; one that cannot be queued is not there: its key would bring it back for ever."""
+        try:
+            fanout.submit(job)
+        except BaseException:
+            self.store.remove([job.id])
+            raise
 
     def _check_room(self, handed: Handed, job_id: str) -> None:
         """Refuse what is one too many before its recording is kept; the store counts again."""
