@@ -30,12 +30,15 @@ def _is_public(address: str) -> bool:
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is not None and not _is_public(str(inner)):
             return False
-        if ip in _NAT64:
+        if inner is None and ip not in _UNICAST:
             return False
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and ip not in _PROTOCOLS
 
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # holds any IPv4 address, private ones too
+# What IANA gives to networks. Beside it lie addresses that hold any IPv4 address, private ones too
+# (64:ff9b::/96, 64:ff9b:1::/48, ::/96), and those of sites (fec0::/10); Python calls some of them global.
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+_PROTOCOLS = ipaddress.IPv4Network("192.0.0.0/24")  # nobody's; a cloud has its instances' secrets there
 
 
 def _resolve(host: str) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -213,6 +215,32 @@ def test_a_laptop_never_loads_what_is_of_aws() -> None:
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert said.stdout.splitlines()[-1].strip() == ""
+
+
+def test_mangum_too_leaves_a_gateways_stage_out_of_the_path(tmp_path: Path) -> None:
+    sent = []
+    for stage, path in (("prod", "/prod/v1/models"), ("v1", "/v1/v1/models"), ("$default", "/v1/models")):
+        event = recorded("function-url-iam-get")
+        event["requestContext"]["stage"], event["rawPath"] = stage, path
+        event["requestContext"]["http"]["path"] = path
+        sent.append(event)
+    code = (
+        "import json, sys; from types import SimpleNamespace; "
+        "from whisper_lambda.aws.handler import handler; "
+        "context = SimpleNamespace(get_remaining_time_in_millis=lambda: 20_000); "
+        "print(json.dumps([handler(e, context)['statusCode'] for e in json.load(sys.stdin)]))"
+    )
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("WHISPER_LAMBDA_")}
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(sent),
+        env={**kept, "WHISPER_LAMBDA_LAMBDA_AUTH": "iam", "WHISPER_LAMBDA_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert said.stdout.splitlines()[-1] == "[200, 200, 200]"
 
 
 def test_a_cold_start_loads_nothing_that_only_describes() -> None:

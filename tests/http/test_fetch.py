@@ -188,7 +188,11 @@ PRIVATE = [
     "https://[fd00::1]/x",
     "https://[fe80::1]/x",
     "https://[::ffff:127.0.0.1]/x",
+    "https://192.0.0.192/x",
     "https://[64:ff9b::7f00:1]/x",
+    "https://[64:ff9b:1::a00:1]/x",
+    "https://[::a00:1]/x",
+    "https://[fec0::1]/x",
     "https://[2002:7f00:1::]/x",
 ]
 MALFORMED = [
@@ -212,6 +216,11 @@ def test_addresses_that_are_not_public_are_never_reached(fetching: httpx2.Client
 
     assert answer.json()["error"]["code"] == "fetch_refused"
     assert "not on the public internet" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("ip", [PUBLIC, "2606:2800:220:1::1", f"::ffff:{PUBLIC}"])
+def test_addresses_of_the_internet_may_be_reached(ip: str) -> None:
+    assert Network().allowed(ip)
 
 
 @pytest.mark.parametrize("url", MALFORMED)

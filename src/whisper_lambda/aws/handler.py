@@ -26,14 +26,20 @@ from whisper_lambda.aws.asgi import refused
 from whisper_lambda.aws.deadline import Budget
 from whisper_lambda.aws.doing import done
 from whisper_lambda.aws.environment import open_environment
-from whisper_lambda.aws.http_event import is_signed, to_answer
+from whisper_lambda.aws.http_event import is_signed, stage_of, to_answer
 from whisper_lambda.errors import KeyNotAllowed, OutOfTime
 from whisper_lambda.telemetry import configure_logging
 
 configure_logging(_SETTINGS)
 _ENVIRONMENT = open_environment(_SETTINGS, Platform.from_env(), service=_SERVICE, begun=_BEGUN)
-_APP: Any = _ENVIRONMENT.app  # Mangum has an ASGI type of its own
-_HTTP = Mangum(_APP, lifespan="off")
+
+
+async def _staged(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - Mangum's own types
+    """Run the application, telling it of the stage in the path: Mangum does not."""
+    await _ENVIRONMENT.app({**scope, "root_path": stage_of(scope["aws.event"])}, receive, send)
+
+
+_HTTP = Mangum(_staged, lifespan="off")
 
 
 def handler(event: dict[str, Any], context: Any) -> Any:  # noqa: ANN401 - Lambda's own types

@@ -58,6 +58,16 @@ def is_signed(event: Mapping[str, Any]) -> bool:
     return bool(_identity(event.get("requestContext") or {}))
 
 
+def stage_of(event: Mapping[str, Any]) -> str:
+    """Return what API Gateway has put before the path, "/prod", or "" where there is nothing.
+
+    Events of payload format 1.0 have it in their path only where a domain's mapping is called so.
+    """
+    stage = str(event["requestContext"].get("stage", "$default"))
+    staged = event.get("version") == "2.0" and str(event["rawPath"]).startswith(f"/{stage}/")
+    return f"/{stage}" if staged and stage != "$default" else ""
+
+
 def to_request(event: Mapping[str, Any], request_id: str) -> HttpRequest:
     """Return the request in an event.
 
@@ -74,8 +84,6 @@ def to_request(event: Mapping[str, Any], request_id: str) -> HttpRequest:
         context = event["requestContext"]
         asked, raw_path = context["http"], str(event["rawPath"])
         headers = _headers(event, request_id)
-        stage = str(context.get("stage", "$default"))
-        root = f"/{stage}" if stage != "$default" and raw_path.startswith(f"/{stage}/") else ""
         scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -84,7 +92,7 @@ def to_request(event: Mapping[str, Any], request_id: str) -> HttpRequest:
             "scheme": "https",
             "path": unquote(raw_path),
             "raw_path": raw_path.encode(),
-            "root_path": root,
+            "root_path": stage_of(event),
             "query_string": str(event.get("rawQueryString") or "").encode("latin-1", "replace"),
             "headers": headers,
             "client": (str(asked.get("sourceIp", "")), 0),
