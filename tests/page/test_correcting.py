@@ -110,6 +110,9 @@ def test_words_are_replaced_everywhere_and_keep_their_times(visit: Any, fake_add
 
     after = segments(page)
     assert {s["text"].split(" ocho ")[1] for s in after} == {"nueve $& 10"}
+    page.get_by_label("Find", exact=True).press("Escape")
+    expect(page.get_by_label("Find", exact=True)).to_be_hidden()
+    assert page.evaluate("document.activeElement.closest('.line') !== null")  # keys go on where they were
     assert [s["words"][:9] for s in after] == [s["words"][:9] for s in before]
     assert all(s["words"][-1]["end"] <= s["end"] for s in after)
 

@@ -90,6 +90,11 @@ def exported(page: Page, way: str) -> str:
     return Path(saved.value.path()).read_text(encoding="utf-8")
 
 
+def test_dates_are_written_as_in_the_readers_country(visit: Any, fake_address: str) -> None:
+    page = kept(visit(fake_address), lines_of(1))
+    expect(page.locator("main")).to_contain_text("24 Nov 2025")  # the browser's English is British
+
+
 def test_hostile_words_and_names_stay_words(visit: Any) -> None:
     name = HOSTILE.replace("\0", "") + "á" * 200 + ".wav"
     engine = FakeEngine(text=" " + HOSTILE)

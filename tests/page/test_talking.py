@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, Route, expect
+from playwright.sync_api import Browser, Page, Playwright, Route, WebSocketRoute, expect
 from test_states import looked_at
 from visiting import CHROMIUM, FLAGS, Visitor, texts, visiting
 
@@ -136,6 +136,33 @@ def test_a_step_whose_answer_is_lost_loses_no_sound(speaking: Browser, fake_addr
         assert len(set(lost)) == 2  # refused as done already; another session goes on from there
 
 
+def test_last_words_that_do_not_come_are_heard_from_the_recording(
+    speaking: Browser, fake_address: str
+) -> None:
+    with visiting(speaking, fake_address) as visitor:
+
+        def slow(socket: WebSocketRoute) -> None:
+            """Let nothing more through once the page has asked for the last words."""
+            server = socket.connect_to_server()
+            ending: list[bool] = []
+
+            def asked(message: str | bytes) -> None:
+                ending.extend([True] * (isinstance(message, str) and ".commit" in message))
+                server.send(message)
+
+            socket.on_message(asked)
+            server.on_message(lambda message: None if ending else socket.send(message))
+
+        visitor.page.route_web_socket(re.compile("/v1/realtime"), slow)
+        page = visitor.open("/#/talk")
+        page.get_by_role("button", name="Begin").click()
+        expect(page.get_by_role("log")).to_contain_text("w3", timeout=60_000)
+        page.get_by_role("button", name="Stop and keep").click()
+
+        expect(page.locator(".queue li")).to_contain_text("Talk", timeout=30_000)
+        expect(page.locator(".queue li").get_by_role("link", name="Read")).to_be_visible(timeout=30_000)
+
+
 @pytest.mark.long
 def test_where_a_socket_cannot_be_opened_steps_take_its_place(speaking: Browser, fake_address: str) -> None:
     with visiting(speaking, fake_address) as visitor:
@@ -173,6 +200,18 @@ def test_without_https_the_page_says_why_there_is_no_microphone(browser: Browser
         expect(page.locator(".wrong")).to_contain_text("https")
         expect(page.get_by_role("button", name="Begin")).to_be_disabled()
         looked_at(page, "insecure")
+
+
+def test_a_server_that_is_gone_is_told_in_words(speaking: Browser, fake_address: str) -> None:
+    with visiting(speaking, fake_address) as visitor:
+        visitor.page.add_init_script(
+            """AudioWorklet.prototype.addModule = async () => {
+                throw new DOMException('Failed to load worklet module script (Network error)', 'AbortError');
+            };"""
+        )
+        page = visitor.open("/#/talk")
+        page.get_by_role("button", name="Begin").click()
+        expect(page.locator(".wrong")).to_have_text("The server cannot be reached.")
 
 
 def test_a_refused_microphone_is_told_in_words(playwright: Playwright, fake_address: str) -> None:

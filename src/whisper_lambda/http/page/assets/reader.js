@@ -60,7 +60,7 @@ export class Reader {
 		const about = [languageName(doc.language), clock(doc.duration), doc.model?.served, when(doc.created)].filter(Boolean);
 		const button = (text, work, more = {}) => h('button', { onclick: work, ...more }, text);
 		this.tools = h('div.tools', { role: 'group', 'aria-label': t('This line') });
-		this.finder = h('form.finder', { hidden: true, role: 'search', onsubmit: (e) => { e.preventDefault(); this.#next(1); } });
+		this.finder = h('form.finder', { hidden: true, role: 'search', onkeydown: (e) => e.key === 'Escape' && this.find(), onsubmit: (e) => { e.preventDefault(); this.#next(1); } });
 		this.doubts = h('button.doubts', { onclick: () => this.nextDoubt() });
 		this.title = h('h1', { tabIndex: -1 }, bdi(doc.name));
 		return h('article.sheet',
@@ -405,10 +405,14 @@ export class Reader {
 			const word = this.all[index].words.findIndex((w, i) => w[3] < DOUBTFUL && (step || i > from));
 			if (word < 0) continue;
 			this.go(index);
-			this.player.seek(this.line.words[word][1] + 0.001);
-			if (!this.player.loaded) this.#heard(this.line.words[word][1] + 0.001, false);
-			return;
+			return this.#toWord(word);
 		}
+	}
+
+	#toWord(at) {
+		const time = this.line.words[at][1] + 0.001;
+		this.player.seek(time);
+		if (!this.player.loaded) this.#heard(time, false);
 	}
 
 	find() {
@@ -421,8 +425,9 @@ export class Reader {
 				h('button', { type: 'button', onclick: () => this.find() }, t('Close')));
 		}
 		bar.hidden = !bar.hidden;
-		if (bar.hidden) this.lines.find([], []);
-		else $('#seek', bar).focus();
+		if (!bar.hidden) return $('#seek', bar).focus();
+		this.lines.find([], []);
+		this.go(this.here);
 	}
 
 	#search() {
@@ -459,11 +464,7 @@ export class Reader {
 
 	#plainKey(e) {
 		const onButton = e.target.matches?.('button:not(.at), summary, a');
-		const word = (step) => {
-			const at = Math.max(0, Math.min(this.line.words.length - 1, this.#wordHere() + step));
-			this.player.seek(this.line.words[at][1] + 0.001);
-			if (!this.player.loaded) this.#heard(this.line.words[at][1] + 0.001, false);
-		};
+		const word = (step) => this.#toWord(Math.max(0, Math.min(this.line.words.length - 1, this.#wordHere() + step)));
 		const keys = {
 			ArrowDown: () => this.go(this.here + 1), ArrowUp: () => this.go(this.here - 1),
 			ArrowRight: () => word(1), ArrowLeft: () => word(-1),

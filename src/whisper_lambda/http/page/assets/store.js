@@ -41,13 +41,13 @@ export async function keep(doc) {
 export async function search(query) {
 	const cards = (await all('cards')).sort((a, b) => b.created - a.created);
 	const wanted = plain(query).split(/\s+/).filter(Boolean);
-	if (!wanted.length) return cards.map((card) => ({ ...card, text: undefined, excerpt: card.text.slice(0, 140) }));
+	if (!wanted.length) return cards.map((card) => ({ ...card, text: undefined, excerpt: card.text.slice(0, 240) }));
 	const found = [];
 	for (const card of cards) {
 		const whole = plain(`${card.name} ${card.text}`);
 		if (!wanted.every((w) => whole.includes(w))) continue;
 		const at = Math.max(0, plain(card.text).indexOf(wanted[0]) - 40);
-		found.push({ ...card, text: undefined, excerpt: (at ? '…' : '') + card.text.slice(at, at + 140) });
+		found.push({ ...card, text: undefined, excerpt: (at ? '…' : '') + card.text.slice(at, at + 240) });
 	}
 	return found;
 }

@@ -88,7 +88,7 @@ class Session {
 	blocks = [];
 	items = new Map(); // id -> { start, end, text, done }
 	samples = 0;
-	paused_ = false;
+	paused = false;
 
 	static async start(view) {
 		const session = new Session();
@@ -97,7 +97,8 @@ class Session {
 		session.stream.getTracks()[0].onended = () => view.failed(t('The microphone is gone. What was said is kept when you stop.'));
 		try {
 			session.context = new AudioContext({ sampleRate: RATE });
-			await session.context.audioWorklet.addModule(new URL('./pcm.js', import.meta.url));
+			await session.context.audioWorklet.addModule(new URL('./pcm.js', import.meta.url))
+				.catch(() => { throw new Error(t('The server cannot be reached.')); });
 			if (facts().realtime) await session.connect().catch((cause) => { if (cause.needsKey || !facts().live) throw cause; });
 			if (!session.id) session.steps = new Steps(session);
 		} catch (cause) {
@@ -111,8 +112,6 @@ class Session {
 		session.awake();
 		return session;
 	}
-
-	get paused() { return this.paused_; }
 
 	// Opens the socket, again if need be: the server holds a session for two minutes without one.
 	async connect() {
@@ -143,7 +142,7 @@ class Session {
 				type: 'transcription', include: ['x_tentative', 'x_words'],
 				audio: { input: {
 					format: { type: 'audio/pcm', rate: RATE },
-					transcription: { model: wish.model || 'whisper-1', ...(wish.language && { language: wish.language }), ...(wish.prompt && { prompt: wish.prompt }), ...(wish.hotwords && { keywords: wish.hotwords.split(',').map((w) => w.trim()).filter(Boolean) }) },
+					transcription: { model: wish.model || 'whisper-1', language: wish.language || undefined, prompt: wish.prompt || undefined, ...(wish.hotwords && { keywords: wish.hotwords.split(',').map((w) => w.trim()).filter(Boolean) }) },
 					turn_detection: { type: 'server_vad' },
 				} },
 			},
@@ -164,8 +163,8 @@ class Session {
 	}
 
 	took({ samples, loudest }) {
-		this.view.loud(this.paused_ ? 0 : loudest);
-		if (this.paused_) return;
+		this.view.loud(this.paused ? 0 : loudest);
+		if (this.paused) return;
 		this.blocks.push(samples);
 		this.samples += samples.length;
 		this.view.at(this.samples / RATE);
@@ -207,7 +206,7 @@ class Session {
 	}
 
 	pause(on) {
-		this.paused_ = on;
+		this.paused = on;
 		this.view.paused(on);
 		if (on) this.steps ? this.steps.go(true) : this.send({ type: 'input_audio_buffer.commit' });
 	}
@@ -252,21 +251,21 @@ class Session {
 			while (open() && performance.now() < until) {
 				await new Promise((go) => { this.settled = go; setTimeout(go, 500); });
 			}
+			this.broken ||= open();
 		}
 		this.end();
 		if (!this.samples) return '';
 		const file = new Blob([wavHead(this.samples * 2, RATE), ...this.blocks], { type: 'audio/wav' });
 		const name = recordingName(t('Talk'));
-		if (this.broken || ![...this.items.values()].some((i) => i.text)) {
+		const said = [...this.items.values()].filter((i) => i.text.trim());
+		if (this.broken || !said.length) {
 			add(file, { kind: 'live', name });
 			return '#/';
 		}
 		const id = crypto.randomUUID?.() ?? String(Date.now());
 		const duration = this.samples / RATE;
-		const said = [...this.items.values()].filter((i) => i.text.trim());
-		const lines = said.map((i) => liveLine(i, duration));
 		await put('audio', id, file).catch(() => {});
-		await keep({ id, name, kind: 'live', created: Date.now(), duration, language: this.language || options().language, task: 'transcribe', model: null, receipt: null, dropped: [], warnings: [], lines, wish: options() });
+		await keep({ id, name, kind: 'live', created: Date.now(), duration, language: this.language || options().language, task: 'transcribe', model: null, receipt: null, dropped: [], warnings: [], lines: said.map((i) => liveLine(i, duration)), wish: options() });
 		say(t('{name} is written.', { name }));
 		return `#/t/${id}`;
 	}

@@ -27,7 +27,7 @@ export const number = (value, digits = 0) =>
 	new Intl.NumberFormat(current, { maximumFractionDigits: digits, minimumFractionDigits: digits }).format(value);
 
 export const when = (ms) =>
-	new Intl.DateTimeFormat(current, { dateStyle: 'medium', timeStyle: 'short' }).format(ms);
+	new Intl.DateTimeFormat([...navigator.languages.filter((l) => l.startsWith(current)), current], { dateStyle: 'medium', timeStyle: 'short' }).format(ms);
 
 // 75.4 -> 1:15, 3725 -> 1:02:05
 export function clock(seconds) {
