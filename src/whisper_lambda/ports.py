@@ -251,11 +251,23 @@ class StepLedger(Protocol):
     after its tokens have expired.
     """
 
-    def claim(self, session: str, step: int) -> bool:
+    def claim(self, session: str, step: int, sent: str) -> bool:
         """Take a step; False where it, or a later one, was taken. Of several that ask at once one gets it.
+
+        Args:
+            session: whose step.
+            step: its number.
+            sent: a digest of what was sent with it.
 
         Raises:
             StorageFailed: the ledger cannot be read or written.
+        """
+
+    def repeated(self, session: str, step: int, sent: str) -> bool:
+        """Tell whether the last step taken is this one, and the same was sent with it.
+
+        Raises:
+            StorageFailed: as above.
         """
 
     def release(self, session: str, step: int) -> None:

@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -123,6 +124,47 @@ def test_a_step_done_already_is_refused_and_the_session_goes_on(server: Guarded)
     assert (again.status_code, again.json()["error"]["code"]) == (409, "live_step_replayed")
     assert anew.json()["error"]["code"] == "live_step_replayed"  # begun already
     assert words([first, second, *running]) != []
+
+
+@pytest.mark.parametrize("opus", [False, True], ids=["pcm", "opus"])
+def test_the_last_step_sent_again_as_it_was_is_answered_again_and_an_earlier_one_is_not(
+    server: Guarded, tmp_path, opus: bool
+) -> None:
+    settings = Settings(home=server.service.settings.home, upload_memory_mb=0, live_secret="shared")
+    audio, name = spoken(4.0)[:48_000], f"again-{opus}"
+    sound = as_opus(audio) if opus else pcm(audio)
+    send = partial(post, audio=sound, **({} if opus else {"encoding": "pcm16"}))
+    with guarded(settings) as other:
+        first = send(server.url, session=name).json()
+        begun_again = send(other.url, session=name).json()
+        second = send(server.url, session=name, token=first["token"]).json()
+        again = send(other.url, session=name, token=first["token"]).json()
+        said_otherwise = send(server.url, session=name, token=first["token"], final="true")
+        on = send(other.url, session=name, token=again["token"], final="true").json()
+        late = send(server.url, session=name, token=first["token"])
+        third = send(server.url, session=name, token=second["token"])
+
+    told = set(first) - {"token", "expires_at", "x_receipt"}
+    assert {k: begun_again[k] for k in told} == {k: first[k] for k in told}
+    assert {k: again[k] for k in told} == {k: second[k] for k in told}
+    assert on["step"] == 3
+    refused = {r.json()["error"]["code"] for r in (said_otherwise, late, third)}
+    assert refused == {"live_step_replayed"}
+
+
+def test_a_step_sent_again_that_fails_leaves_it_done(server: Guarded) -> None:
+    audio = pcm(spoken(3.0))
+    assert post(server.url, "fails-again", audio, encoding="pcm16").status_code == 200
+    server.engine.fails = True
+    try:
+        failed = post(server.url, "fails-again", audio, encoding="pcm16")
+    finally:
+        server.engine.fails = False
+    other = post(server.url, "fails-again", audio[:-3200], encoding="pcm16")
+
+    assert failed.json()["error"]["code"] == "engine_failed"
+    assert other.json()["error"]["code"] == "live_step_replayed"
+    assert post(server.url, "fails-again", audio, encoding="pcm16").status_code == 200
 
 
 def test_a_step_is_refused_by_every_server_once_any_has_done_it(server: Guarded, tmp_path) -> None:

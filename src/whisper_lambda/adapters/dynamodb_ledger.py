@@ -20,21 +20,28 @@ class DynamoLedger:
         self._table = Table(table)
         self._clock = clock
 
-    def claim(self, session: str, step: int) -> bool:
+    def claim(self, session: str, step: int, sent: str) -> bool:
         """Take a step; see the port."""
         with _told():
             try:
                 expires = int(self._clock() + KEPT_S)
-                self._table.advance(_key(session), "step", step, expires=expires)
+                self._table.advance(_key(session), "step", step, sent=sent, expires=expires)
             except Lost:
                 return False
         return True
+
+    def repeated(self, session: str, step: int, sent: str) -> bool:
+        """Tell whether the last step was sent as this one is; see the port."""
+        with _told():
+            row = self._table.get(_key(session)) or {}
+        return (row.get("step"), row.get("sent")) == (step, sent)
 
     def release(self, session: str, step: int) -> None:
         """Give back a step; see the port."""
         with _told():
             try:
-                self._table.write_all([self._table.set(_key(session), only_if={"step": step}, step=step - 1)])
+                back = self._table.set(_key(session), only_if={"step": step}, step=step - 1, sent="")
+                self._table.write_all([back])
             except Lost:
                 return
 

@@ -14,12 +14,12 @@ from whisper_lambda.live.tokens import KEPT_S
 
 WAIT_S = 5.0  # for another process that writes
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS steps
-    (session TEXT PRIMARY KEY, step INTEGER NOT NULL, expires REAL NOT NULL) WITHOUT ROWID
+CREATE TABLE IF NOT EXISTS taken
+    (session TEXT PRIMARY KEY, step INTEGER NOT NULL, sent TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID
 """
 _CLAIM = """
-INSERT INTO steps VALUES (?, ?, ?) ON CONFLICT (session) DO UPDATE
-SET step = excluded.step, expires = excluded.expires WHERE excluded.step > steps.step
+INSERT INTO taken VALUES (?, ?, ?, ?) ON CONFLICT (session) DO UPDATE
+SET step = excluded.step, sent = excluded.sent, expires = excluded.expires WHERE excluded.step > taken.step
 """
 
 
@@ -31,19 +31,26 @@ class SqliteLedger:
         self._path = path
         self._clock = clock
 
-    def claim(self, session: str, step: int) -> bool:
+    def claim(self, session: str, step: int, sent: str) -> bool:
         """Take a step; see the port."""
         now = self._clock()
         with self._open() as database:
-            database.execute("DELETE FROM steps WHERE expires < ?", (now,))
-            done = database.execute(_CLAIM, (_digest(session), step, now + KEPT_S))
+            database.execute("DELETE FROM taken WHERE expires < ?", (now,))
+            done = database.execute(_CLAIM, (_digest(session), step, sent, now + KEPT_S))
             return done.rowcount == 1
+
+    def repeated(self, session: str, step: int, sent: str) -> bool:
+        """Tell whether the last step was sent as this one is; see the port."""
+        with self._open() as database:
+            last = database.execute("SELECT step, sent FROM taken WHERE session = ?", (_digest(session),))
+            return (step, sent) in last
 
     def release(self, session: str, step: int) -> None:
         """Give back a step; see the port."""
         with self._open() as database:
             database.execute(
-                "UPDATE steps SET step = step - 1 WHERE session = ? AND step = ?", (_digest(session), step)
+                "UPDATE taken SET step = step - 1, sent = '' WHERE session = ? AND step = ?",
+                (_digest(session), step),
             )
 
     @contextmanager

@@ -2,12 +2,15 @@
 
 The client sends the audio from where the last answer said, and the token it came with; the answer
 holds what is newly committed, what is tentative, and the next token. Any process that has the seal
-can do any step, and each is done once: a ledger that all share says which was the last. Where the ledger
-does not work a step is done all the same: it is a function of token and audio, and twice the same words.
+can do any step, and each is done once: a ledger that all share says which was the last. The last one sent
+again as it was, because its answer was lost, is done again, and where the ledger does not work any step is:
+it is a function of token and audio, and twice the same words.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import time
 from dataclasses import dataclass, replace
@@ -51,19 +54,26 @@ class Steps:
     def __init__(self, ledger: StepLedger) -> None:
         self._ledger = ledger
 
-    async def claim(self, tenant: str, session: str, step: int) -> None:
+    async def claim(self, tenant: str, session: str, step: int, sent: str) -> bool:
         """Take a step.
 
+        Returns:
+            Whether it is to be given back should it fail: not where it was done, and is only done again.
+
         Raises:
-            LiveStepReplayed: it, or a later one, was done.
+            LiveStepReplayed: it was done with something else sent, or a later one was.
         """
+        asked = (_name(tenant, session), step, sent)
         try:
-            taken = await to_thread.run_sync(self._ledger.claim, _name(tenant, session), step)
+            if await to_thread.run_sync(self._ledger.claim, *asked):
+                return True
+            again = await to_thread.run_sync(self._ledger.repeated, *asked)
         except StorageFailed:
             log.warning("a live step could not be noted; it is done all the same", exc_info=True)
-            return
-        if not taken:
+            return False
+        if not again:
             raise LiveStepReplayed(f"step {step} was done already; go on with the token of its answer")
+        return False
 
     async def fail(self, tenant: str, session: str, step: int) -> None:
         """Give a step back that could not be done: it may be sent again."""
@@ -76,6 +86,17 @@ class Steps:
 
 def _name(tenant: str, session: str) -> str:
     return f"{tenant}\0{session}"
+
+
+def _digest(given: dict[str, Any], recording: Recording) -> str:
+    """Return what tells whether a step is sent again as it was."""
+    said = hashlib.sha256(json.dumps(given, sort_keys=True).encode())
+    if isinstance(recording, FileIO):
+        said.update(hashlib.file_digest(recording, "sha256").digest())
+        recording.seek(0)
+    else:
+        said.update(hashlib.sha256(recording).digest())
+    return said.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +147,8 @@ async def _step(
         progress = tokens.read(token, seal, now, tenant=tenant, session=session)
     recording = upload.recording
     assert recording is not None
-    await steps.claim(tenant, session, progress.step)
+    sent = await to_thread.run_sync(_digest, upload.values, recording)
+    first = await steps.claim(tenant, session, progress.step, sent)
     done: list[Done] = []
 
     def listen(_: Tell) -> Heard:
@@ -137,7 +159,8 @@ async def _step(
     try:
         _, bill = await house.in_turn(request, upload, Wish(options=Options(), model=progress.model), listen)
     except BaseException:
-        await steps.fail(tenant, session, progress.step)
+        if first:
+            await steps.fail(tenant, session, progress.step)
         raise
     [found] = done
     return JSONResponse(

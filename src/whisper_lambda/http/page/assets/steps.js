@@ -7,7 +7,7 @@ import { formOf, options } from './options.js';
 import { t } from './words.js';
 
 const RATE = 16_000; // Hz
-const NEWS = 0.8 * RATE; // samples that make a step worth asking for
+const NEWS = 0.8 * RATE; // samples worth a step
 const MOST = 50 * RATE; // of one step: the server takes a minute
 
 export class Steps {
@@ -20,14 +20,14 @@ export class Steps {
 		this.#anew();
 	}
 
-	// Another session of the server's, from the sound that was not heard yet on.
+	// Another session, from the sound not heard yet on.
 	#anew() {
 		this.name = crypto.randomUUID();
 		this.token = '';
 		this.base = this.sent = this.from;
 	}
 
-	// Do steps while there is something new; `last`: all there is, and let nothing tentative remain.
+	// Do steps while there is news; `last`: all there is, leaving nothing tentative.
 	go(last = false) {
 		this.#last ||= last;
 		this.#under ??= this.#walk().finally(() => (this.#under = null));
@@ -37,21 +37,23 @@ export class Steps {
 	async #walk() {
 		const { session } = this;
 		let refused = 0;
+		let lost; // not answered: it is if it is sent as it was
 		while (!session.broken && (this.#last || session.samples - this.sent >= NEWS)) {
-			const until = Math.min(session.samples, this.from + MOST);
-			const final = this.#last && until === session.samples;
+			const most = Math.min(session.samples, this.from + MOST);
+			const [until, final] = lost || [most, this.#last && most === session.samples];
 			if (final) this.#last = false;
 			if (until === this.from) continue;
 			try {
 				await this.#step(until, final);
-				refused = 0;
+				refused = lost = 0;
 				session.view.failed('');
 			} catch (cause) {
 				this.#last ||= final;
+				lost = cause.offline && [until, final];
 				session.view.failed(cause.offline ? t('The connection broke. The recording goes on.') : cause.message);
 				if (cause.passing) await sleep(1500);
 				else if (cause.needsKey || refused++) session.gaveUp();
-				else this.#anew(); // the token's time was over, or its answer was lost
+				else this.#anew();
 				if (cause.needsKey) askForKey(cause.message);
 			}
 		}
