@@ -20,7 +20,7 @@ from whisper_lambda.types import MAX_CHUNK_S, Continuation, LiveWord, Options, W
 MARGIN_S = 2.0  # silence after the audio; a live window is decoded again soon, so less than a chunk's
 STEP_S = 1.0  # windows come in whole seconds, so that those of several sessions share a batch
 BEAM = 5  # greedy loses a word more in a hundred (docs/log.md, 2026-11-29)
-BEFORE = (0, 16, 48)  # tokens of earlier words a window may be asked with: few sizes, so batches form
+BEFORE = (0, 16, 48, 112)  # tokens of earlier words a window may be asked with: few sizes, so batches form
 TOKENS_PER_SECOND = 8.0  # of audio not settled yet; more than this and TOKENS_AT_LEAST is a loop
 TOKENS_AT_LEAST = 12
 LOOPING = 4  # times in a row a phrase is said

@@ -22,7 +22,7 @@ from whisper_lambda.live.trust import believed
 from whisper_lambda.ports import Engine
 from whisper_lambda.types import SAMPLE_RATE, LiveWord, Options, Samples, Window, Word
 
-MOST_BEFORE = 48  # tokens of earlier words that are kept to ask with
+MOST_BEFORE = 112  # tokens of earlier words that are kept to ask with
 LONGEST_S = 24.0  # of a window; beyond it words are committed by age alone
 UNSURE_STEP_S, UNSURE_MOST_S = 3.0, 12.0  # of sound without speech: the step, doubled while nothing is heard
 UNSURE_KEPT_S = 8.0  # lines of a song need their context

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripted import PACE_S, ScriptedEngine, said
+from whisper_lambda.engine.windows import BEFORE
 from whisper_lambda.live.endpoints import Rules
 from whisper_lambda.live.pace import PACES
 from whisper_lambda.live.session import Committed, Ended, Event, Session, Started, Stopped, Tentative
-from whisper_lambda.types import SAMPLE_RATE, Continuation, Options, Samples, Window
+from whisper_lambda.types import SAMPLE_RATE, Continuation, LiveWord, Options, Samples, Window
 
 
 def cut(samples: Samples, sizes: list[int]) -> list[Samples]:
@@ -213,6 +214,24 @@ def test_sound_without_speech_is_listened_to_and_less_often_the_less_it_says() -
 
 
 EMPTY = Continuation((), "es")
+
+
+class Wordy(ScriptedEngine):
+    """Its words have six tokens each."""
+
+    @staticmethod
+    def word(n: int, token: int) -> LiveWord:
+        one = ScriptedEngine.word(n, token)
+        return replace(one, tokens=one.tokens * 6)
+
+
+def test_words_that_left_the_window_are_asked_with_up_to_the_most_that_is_used(voice: Samples) -> None:
+    engine = Wordy()
+    heard(Session(engine, Options(language="es")), [said(voice, 0.3)])
+    before = [w.before for w in engine.windows]
+
+    assert max(map(len, before)) == BEFORE[-1]
+    assert all(told == tuple(sorted(told)) and told.count(told[-1]) == 6 for told in before if told)
 
 
 class Astray(ScriptedEngine):
