@@ -36,6 +36,7 @@ SLACK_S = 0.25  # a chunk's end may lie so much further out, where the sound pic
 APART_S = 4.0  # a pause this long always cuts
 SILENT_DB = -70.0  # dBFS; below it nothing is heard at all
 LOUD_BELOW_PEAK_DB = 30.0  # what is quieter than the recording's loud parts by this is background
+SHORTEST_S = 0.1  # no word is shorter; the decoder makes one up for a single click
 SHORTEST_UNSURE_S = 1.5  # sound without speech shorter than this is a click, a beep, a door
 SHORTEST_GAP_S = 3.0  # and between two spans of speech, shorter sound is breath, rustle, reverberation
 BRIDGE_S = 2.0  # pauses in music shorter than this belong to it
@@ -115,7 +116,7 @@ def _spans(heard: _Heard, vad: VadMode) -> tuple[list[Span], list[Span]]:
     """Return the spans to decode: those of speech, and those nobody is sure of. None meet."""
     grid, level = heard.grid, heard.level
     if vad == "off":
-        return _sounding(level > SILENT_DB, grid), []
+        return [s for s in _sounding(level > SILENT_DB, grid) if _lasts(s, SHORTEST_S)], []
     loud = level > max(SILENT_DB, _loud_level(level))
     if not loud.any():
         return [], []

@@ -131,6 +131,14 @@ def test_off_covers_all_that_sounds() -> None:
     assert not any(c.unsure for c in chunks)
 
 
+@pytest.mark.parametrize("seconds", [2 / SAMPLE_RATE, 0.06])
+def test_off_leaves_out_what_is_too_short_for_a_word(seconds: float) -> None:
+    click = noise(seconds, 0.3)
+
+    assert plan(click, "off").chunks == ()
+    assert plan(np.concatenate([silence(3), click, silence(3)]), "off").chunks == ()
+
+
 def test_on_decodes_speech_and_nothing_else() -> None:
     samples = np.concatenate([noise(20), silence(5), bundled()[0], silence(5), noise(20)])
     cut = plan(samples, "on")
