@@ -64,6 +64,7 @@ def is_enveloped(answer: httpx2.Response) -> bool:
         ({"quality": "superb"}, "bad_option", "quality"),
         ({"vad": "on", "vad_filter": "true"}, "bad_option", None),
         ({"user_id": "u" * 129}, "bad_option", "user_id"),
+        ({"user_id": "u\0"}, "bad_option", "user_id"),
         ({"prompt": "p" * 65_537}, "bad_option", "prompt"),
         ({"url": "https://example.com/a.mp3"}, "bad_option", "file"),
     ],

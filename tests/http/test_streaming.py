@@ -6,6 +6,7 @@ import json
 import threading
 from typing import Any
 
+import anyio
 import httpx2
 import openai as sdk_errors
 import pytest
@@ -15,8 +16,10 @@ from openai import OpenAI
 
 from fakes import FakeEngine, fake_service
 from serving import sdk, served, wav
+from whisper_lambda.errors import ClientGone
+from whisper_lambda.http import streaming
 from whisper_lambda.http.app import create_app
-from whisper_lambda.http.streaming import Deltas
+from whisper_lambda.http.streaming import Deltas, EventStream
 
 
 def test_deltas_come_while_chunks_finish_and_add_up_to_the_text(openai: OpenAI) -> None:
@@ -32,6 +35,35 @@ def test_deltas_come_while_chunks_finish_and_add_up_to_the_text(openai: OpenAI) 
     assert "".join(deltas) == events[-1].text == plain.text
     assert events[-1].x_receipt["audio_s"] == 120.0
     assert events[-1].languages[0].code == "es"
+
+
+@pytest.mark.parametrize("taken", [2, 3], ids=["an event", "the end"])
+def test_a_client_that_stops_reading_is_given_up_once(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes so many messages and then none: of the head, two events and the end."""
+    monkeypatch.setattr(streaming, "SLOW_READER_S", 0.2)
+    sent: list[Any] = []
+    waited: list[Any] = []
+
+    async def send(message: Any) -> None:
+        if len(sent) == taken:
+            waited.append(message)
+            await anyio.sleep(60)
+        sent.append(message)
+
+    async def receive() -> Any:
+        await anyio.sleep(60)
+
+    async def produce(emit: Any) -> None:
+        await emit(b"data: 1\n\n")
+        await emit(b"data: 2\n\n")
+
+    async def answer() -> None:
+        with anyio.fail_after(20):
+            await EventStream(produce)({"type": "http"}, receive, send)
+
+    with pytest.raises(ClientGone):
+        anyio.run(answer)
+    assert len(waited) == 1
 
 
 def test_the_first_delta_does_not_wait_for_the_last_chunk() -> None:

@@ -118,11 +118,13 @@ def blamed(error: ClientError, param: str) -> ClientError:
 
 
 def text(longest: int = LONGEST_VALUE) -> Kind:
-    """Any text up to so many characters."""
+    """Any text up to so many characters, none of them NUL."""
 
     def read(given: str) -> str:
         if len(given) > longest:
             raise BadOption(f"at most {longest} characters are read, {len(given)} were sent")
+        if "\0" in given:  # Postgres keeps none
+            raise BadOption("a text holds no NUL")
         return given
 
     return Kind(read, {"type": "string", "maxLength": longest}, blank=True)

@@ -65,25 +65,26 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""
-        started = False
+        started = stuck = False
 
-        async def emit(data: bytes) -> None:
-            nonlocal started
+        async def emit(data: bytes, *, more: bool = True) -> None:
+            nonlocal started, stuck
             with anyio.move_on_after(SLOW_READER_S) as waiting:
                 if not started:
                     started = True
                     await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+                await send({"type": "http.response.body", "body": data, "more_body": more})
             if waiting.cancelled_caught:
+                stuck = True
                 raise ClientGone("the client stopped reading its events")
 
         try:
             await self._produce(emit)
         except WhisperLambdaError as failed:
-            if not started:
+            if stuck or not started:
                 raise
             await emit(envelope.event(failed))
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await emit(b"", more=False)
 
 
 class Teller:
