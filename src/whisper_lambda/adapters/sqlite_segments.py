@@ -50,6 +50,10 @@ CREATE TRIGGER IF NOT EXISTS less AFTER DELETE ON entries
     BEGIN UPDATE total SET bytes = bytes - old.bytes; END;
 """
 
+_ONE = "DELETE FROM entries WHERE tenant = ? AND key = ?"
+_RETURNING = "RETURNING tenant, digest, bytes"
+_Row = tuple[str, str, int]
+
 log = logging.getLogger(__name__)
 
 
@@ -137,13 +141,13 @@ class SqliteSegments:
             with self._index() as index:
                 index.execute("BEGIN IMMEDIATE")
                 # Deleted first, so that the trigger counts the old value out.
-                index.execute("DELETE FROM entries WHERE tenant = ? AND key = ?", (name, key))
+                replaced = index.execute(f"{_ONE} {_RETURNING}", (name, key)).fetchall()
                 kept = index.execute(
                     "INSERT INTO entries SELECT ?, ?, ?, ?, ?, ? WHERE EXISTS "
                     "(SELECT * FROM secrets WHERE tenant = ?)",
                     (name, key, digest, len(body), now, now, name),
                 ).rowcount
-                gone = self._make_room(index, now)
+                gone = self._make_room(index, now, replaced)
                 index.execute("COMMIT")
             self._unlink(gone)
             if kept:
@@ -234,11 +238,10 @@ class SqliteSegments:
         with contextlib.suppress(sqlite3.OperationalError):  # another writes: the hit is no less a hit
             index.execute("UPDATE entries SET used = ? WHERE tenant = ? AND key = ?", (now, name, key))
 
-    def _make_room(self, index: sqlite3.Connection, now: float) -> list[Path]:
-        """Delete the rows that have to go; return the files nothing refers to any more."""
-        returning = "RETURNING tenant, digest, bytes"
+    def _make_room(self, index: sqlite3.Connection, now: float, gone: list[_Row]) -> list[Path]:
+        """Delete the rows that have to go; return the files nothing refers to any more, of those gone too."""
         old = (now - self._max_age_s,)
-        gone = index.execute(f"DELETE FROM entries WHERE made <= ? {returning}", old).fetchall()
+        gone = gone + index.execute(f"DELETE FROM entries WHERE made <= ? {_RETURNING}", old).fetchall()
         total = index.execute("SELECT bytes FROM total").fetchone()[0]
         surplus = total - int(LOW_WATER * self._max_bytes) if total > self._max_bytes else 0
         for tenant, key, size in (
@@ -249,8 +252,7 @@ class SqliteSegments:
             if surplus <= 0:
                 break
             surplus -= size
-            one = f"DELETE FROM entries WHERE tenant = ? AND key = ? {returning}"
-            gone += index.execute(one, (tenant, key)).fetchall()
+            gone += index.execute(f"{_ONE} {_RETURNING}", (tenant, key)).fetchall()
         unused = "SELECT NOT EXISTS (SELECT * FROM entries WHERE tenant = ? AND digest = ?)"
         return [
             self._root / tenant / digest[:2] / digest

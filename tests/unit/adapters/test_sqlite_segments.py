@@ -52,6 +52,17 @@ def files(root: Path) -> list[Path]:
     return [p for p in root.rglob("*") if p.is_file() and len(p.name) == 64]
 
 
+def test_what_is_put_anew_leaves_no_file_of_what_was_there(cache: SqliteSegments, tmp_path: Path) -> None:
+    cache.put("ana", key(2), said("once"))  # another entry's file is the same
+    for text in ("once", "twice", "twice"):
+        cache.put("ana", key(1), said(text))
+
+    assert cache.get("ana", key(1)) == said("twice")
+    assert cache.get("ana", key(2)) == said("once")
+    cache.put("ana", key(2), said("twice"))
+    assert len(files(tmp_path / "c")) == 1
+
+
 def test_it_never_holds_more_than_its_bound_and_what_was_not_used_goes_first(
     cache: SqliteSegments, clock: Clock, tmp_path: Path
 ) -> None:
