@@ -74,6 +74,7 @@ def serving(home: Path, *args: str, **env: str) -> Iterator[Running]:
 
 
 def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
+    assert "there are no keys" in run(tmp_path, "keys", "list").stderr
     made = run(
         tmp_path, "keys", "add", "hernan", "--scope", "transcribe", "--scope", "metrics", "--expires", "30d",
         "--concurrent", "2", "--per-minute", "60", "--audio-s-per-day", "3600",

@@ -68,8 +68,10 @@ def add(
 @app.command("list")
 def list_keys(keys: _File = None) -> None:
     """List every key but its text."""
-    now = time.time()
-    for key in _door(keys).listed():
+    now, listed = time.time(), _door(keys).listed()
+    if not listed:
+        say("there are no keys; `whisper-lambda keys add` makes one")
+    for key in listed:
         state = "revoked" if key.revoked else "live" if key.live(now) else "expired"
         until = f"until {_date(key.expires)}" if key.expires else "for ever"
         typer.echo(

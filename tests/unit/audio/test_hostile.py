@@ -68,16 +68,18 @@ def test_an_attack_is_refused_in_half_a_second(name, way, tmp_path, decoders, li
     path.write_bytes(content)
     limits = replace(limits, max_seconds=30.0)
     decoders.missing_limits()  # waits until it is warm
-    times = []
+    quickest = np.inf
 
-    for _ in range(3):  # what it costs is the quickest; the others say how busy the machine is
+    for _ in range(10):  # what it costs is the quickest; the others say how busy the machine is
         started = time.perf_counter()
         with pytest.raises(error) as refusal:
             decode(content if way == "bytes" else path, limits, decoders)
-        times.append(time.perf_counter() - started)
+        quickest = min(quickest, time.perf_counter() - started)
 
         assert type(refusal.value) is error
-    assert min(times) < 0.5
+        if quickest < 0.5:
+            break
+    assert quickest < 0.5
 
 
 PRICE = """
