@@ -298,23 +298,28 @@ def test_a_waiting_process_killed_under_a_decode_is_our_fault_not_the_files(limi
 @linux
 def test_a_decoder_nobody_can_end_any_more_runs_out_of_time_by_itself(limits):
     pool = DecoderPool(1, program=DYING)
-    starter = started(pool)
-    orphans = []
-
-    def kill():
-        orphans.append(wait_for_child(starter))
-        time.sleep(0.2)  # until it is known here, too
-        os.kill(starter, signal.SIGKILL)
-
-    killing = threading.Thread(target=kill)
-    killing.start()
-    with pytest.raises(DecodeTimeout):
-        decode(b"spin", replace(limits, timeout_s=0.5), pool)
-    killing.join()
+    orphan = spun_while_told(started(pool), signal.SIGKILL, limits, pool)
     pool.close()
 
-    assert alive(orphans[0])
-    assert gone(orphans, within_s=120.0)  # two seconds of processor time
+    assert alive(orphan)
+    assert gone([orphan], within_s=120.0)  # two seconds of processor time
+
+
+def spun_while_told(starter, what, limits, pool):
+    """Run out of time on a spinning decoder, its waiting process told `what` meanwhile; return its pid."""
+    spinning = []
+
+    def tell():
+        spinning.append(wait_for_child(starter))
+        time.sleep(0.2)  # until it is known here, too
+        os.kill(starter, what)
+
+    telling = threading.Thread(target=tell)
+    telling.start()
+    with pytest.raises(DecodeTimeout):
+        decode(b"spin", replace(limits, timeout_s=0.5), pool)
+    telling.join()
+    return spinning[0]
 
 
 def test_a_decoder_that_works_and_says_nothing_is_ended_long_before_the_time_limit(dying, limits):
@@ -342,16 +347,7 @@ def test_each_second_of_audio_allows_a_second_of_the_processor(dying, limits):
 def test_a_late_answer_is_not_taken_for_the_next_one(limits):
     pool = DecoderPool(1, program=DYING, answer_s=0.3)
     starter = started(pool)
-
-    def stall():
-        wait_for_child(starter)
-        os.kill(starter, signal.SIGSTOP)
-
-    stalling = threading.Thread(target=stall)
-    stalling.start()
-    with pytest.raises(DecodeTimeout):
-        decode(b"spin", replace(limits, timeout_s=0.5), pool)
-    stalling.join()
+    spun_while_told(starter, signal.SIGSTOP, limits, pool)
     with contextlib.suppress(ProcessLookupError):
         os.kill(starter, signal.SIGCONT)
 
