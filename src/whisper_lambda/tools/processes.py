@@ -73,8 +73,13 @@ def tree_cpu_s(root: int) -> float:
 def tree(root: int) -> Iterator[int]:
     """Yield the process and its descendants, as far as /proc knows them now."""
     yield root
-    for task in (_PROC / str(root) / "task").glob("*"):
-        for child in _read(task / "children").split():
+    tasks = _PROC / str(root) / "task"
+    try:
+        threads = os.listdir(tasks)  # not glob: it raises where the process ends between its look and its listing
+    except OSError:
+        return
+    for thread in threads:
+        for child in _read(tasks / thread / "children").split():
             yield from tree(int(child))
 
 
