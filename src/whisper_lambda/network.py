@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult
@@ -98,13 +98,28 @@ def _connection(url: SplitResult, network: Network, deadline: float) -> http.cli
     secure = url.scheme == "https"
     port = url.port or (http.client.HTTPS_PORT if secure else http.client.HTTP_PORT)
     connection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(url.hostname, port)
-    plain = socket.create_connection((found[0], port), timeout=min(left(deadline), SILENCE_S))
+    plain = _reached(found, port, deadline)
     try:
         connection.sock = network.tls.wrap_socket(plain, server_hostname=url.hostname) if secure else plain
     except BaseException:
         plain.close()
         raise
     return connection
+
+
+def _reached(addresses: Sequence[str], port: int, deadline: float) -> socket.socket:
+    """Connect to the first address that answers: a host may have two, one of no use from here."""
+    *others, last = addresses
+    for untried, address in zip(range(len(addresses), 1, -1), others, strict=True):
+        with contextlib.suppress(OSError):  # each has its share of the time
+            return _dialled(address, port, min(left(deadline) / untried, SILENCE_S), deadline)
+    return _dialled(last, port, min(left(deadline), SILENCE_S), deadline)
+
+
+def _dialled(address: str, port: int, patience_s: float, deadline: float) -> socket.socket:
+    reached = socket.create_connection((address, port), patience_s)
+    reached.settimeout(min(left(deadline), SILENCE_S))
+    return reached
 
 
 def _hang_up(socket_: socket.socket) -> None:

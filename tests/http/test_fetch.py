@@ -70,7 +70,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, ssl.SS
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=media",
-         "-addext", "subjectAltName=DNS:media.example", "-keyout", key, "-out", certificate],
+         "-addext", "subjectAltName=DNS:media.example,DNS:half.example", "-keyout", key, "-out", certificate],
         check=True, capture_output=True,
     )  # fmt: skip
     identity = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -93,6 +93,7 @@ def fetching(site: tuple[int, ssl.SSLContext]) -> Iterator[httpx2.Client]:
     )
     names = {
         "media.example": ["127.0.0.1"],
+        "half.example": ["127.0.0.2", "127.0.0.3", "127.0.0.1"],
         "inside.example": ["10.0.0.7"],
         "both.example": [PUBLIC, "127.0.0.1"],
     }
@@ -106,7 +107,7 @@ def fetching(site: tuple[int, ssl.SSLContext]) -> Iterator[httpx2.Client]:
             return names[host]
 
     plain = Network()
-    network = Network(resolve, lambda ip: ip == "127.0.0.1" or plain.allowed(ip), site[1])
+    network = Network(resolve, lambda ip: ip.startswith("127.0.0.") or plain.allowed(ip), site[1])
     real = Network(resolve, plain.allowed, site[1])
     with (
         fake_service(settings=settings) as service,
@@ -127,6 +128,14 @@ def test_a_recording_is_fetched(fetching: httpx2.Client, site: tuple[int, ssl.SS
 
     assert answer.status_code == 200, answer.text
     assert answer.json()["text"] == "Hola a todos."
+
+
+def test_the_next_address_of_a_host_is_tried(
+    fetching: httpx2.Client, site: tuple[int, ssl.SSLContext]
+) -> None:
+    answer = asked(fetching, f"https://half.example:{site[0]}/talk.wav")
+
+    assert answer.status_code == 200, answer.text
 
 
 def test_a_redirect_is_followed(fetching: httpx2.Client, site: tuple[int, ssl.SSLContext]) -> None:

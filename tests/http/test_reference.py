@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import httpx2
+import pytest
 
 ROUTES = ("/transcribe", "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/models", "/asr")
 
@@ -16,6 +17,14 @@ def test_the_page_loads_nothing_from_anywhere(http: httpx2.Client, address: str)
     assert re.findall(r"<script|<link|<img|@import|url\(", page.text) == []
     assert set(re.findall(r"https?://[^/\s<\"]+", page.text)) == {address}
     assert [route for route in ROUTES if route not in page.text] == []
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+def test_a_monitor_may_ask_for_the_head_alone(http: httpx2.Client, path: str) -> None:
+    head, whole = http.head(path), http.get(path)
+
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == whole.headers["content-length"]
 
 
 def test_the_document_names_every_field_and_our_errors(http: httpx2.Client) -> None:

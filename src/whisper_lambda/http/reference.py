@@ -58,12 +58,12 @@ def describe(app: Starlette, tables: Sequence[Table]) -> Table:
     document = app.state.document = cache(lambda: openapi(tables))
     routes = Table(in_document=False)
 
-    @routes.answer("GET", "/openapi.json")
+    @routes.answer(("GET", "HEAD"), "/openapi.json")
     async def as_data(request: Request) -> Response:
         del request
         return JSONResponse(await anyio.to_thread.run_sync(document))  # once; it takes a moment
 
-    @routes.answer("GET", "/docs")
+    @routes.answer(("GET", "HEAD"), "/docs")
     async def docs(request: Request) -> Response:
         address = str(request.base_url).rstrip("/")
         return HTMLResponse(page(await anyio.to_thread.run_sync(document), address))
