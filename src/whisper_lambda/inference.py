@@ -19,10 +19,3 @@ def opened(model: Path | bytes) -> Any:  # noqa: ANN401 - the library is untyped
     options.log_severity_level = 3  # errors only: what it notes about the processor is nobody's concern
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-
-def version() -> str:
-    """Return the library's version, without loading it."""
-    from importlib.metadata import version
-
-    return version("onnxruntime")

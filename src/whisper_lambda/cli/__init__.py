@@ -6,11 +6,13 @@ Transcripts alone go to stdout; all that is said about them goes to stderr.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from whisper_lambda.cli.terminal import Terminated, open_streams, say, utf8_streams
@@ -71,6 +73,16 @@ def run(args: Sequence[str], *, build: Callable[[Settings], Service] | None = No
         return 1
 
 
+@contextmanager
+def importing() -> Iterator[None]:
+    """Look for no garbage meanwhile: importing makes a million objects and none."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def _invoked(args: list[str], build: Callable[[Settings], Service] | None) -> int:
     """Run the command; complaints leave as one or two plain lines."""
     from whisper_lambda.config import WrongSetting
@@ -84,8 +96,9 @@ def _invoked(args: list[str], build: Callable[[Settings], Service] | None) -> in
 
     try:
         if args[0] == "transcribe":
-            from whisper_lambda.cli import flags
-            from whisper_lambda.cli.transcribe import transcribe, translated
+            with importing():
+                from whisper_lambda.cli import flags
+                from whisper_lambda.cli.transcribe import transcribe, translated
 
             values = flags.read(transcribe, translated(args[1:]))
             if values is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from whisper_lambda.api import options_from
 from whisper_lambda.audio.encode import KBIT_PER_S
+from whisper_lambda.cli import importing
 from whisper_lambda.cli.clips import parse_clips
 from whisper_lambda.cli.flags import Flag, parameters
 from whisper_lambda.cli.inputs import recordings
@@ -335,7 +336,8 @@ def _settings(
 
 
 def _builder(display: BarDisplay | LineDisplay) -> Callable[[Settings], Service]:
-    from whisper_lambda.bootstrap import build
+    with importing():
+        from whisper_lambda.bootstrap import build
 
     return partial(build, progress=display.fetched)
 

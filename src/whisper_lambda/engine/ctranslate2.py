@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_lambda import inference, lanes, machine
+from whisper_lambda import lanes, machine
 from whisper_lambda.config import Settings, prefer_avx512
 from whisper_lambda.engine import halves, policy, segmenting, windows
 from whisper_lambda.engine.alignment import Alignment, timed_words
@@ -39,6 +39,7 @@ from whisper_lambda.types import (
     Samples,
     Window,
 )
+from whisper_lambda.versions import version
 
 POLICY = "4"  # part of the version: changes with every change that could change a word
 SECONDS_TO_DETECT = 30.0
@@ -108,7 +109,7 @@ class Ctranslate2Engine:
         self._full: FullWindows | None = None
         if settings.onnx_encoder and machine.has_vnni():
             self._full = FullWindows(installed)
-            self._library += f", onnxruntime {inference.version()}"
+            self._library += f", onnxruntime {version('onnxruntime')}"
 
     @property
     def version(self) -> str:

@@ -74,12 +74,12 @@ def tree(root: int) -> Iterator[int]:
     """Yield the process and its descendants, as far as /proc knows them now."""
     yield root
     tasks = _PROC / str(root) / "task"
-    try:
-        threads = os.listdir(tasks)  # not glob: it raises where the process ends between its look and its listing
+    try:  # not by glob, which raises where the process ends between its look and its listing
+        threads = list(tasks.iterdir())
     except OSError:
         return
     for thread in threads:
-        for child in _read(tasks / thread / "children").split():
+        for child in _read(thread / "children").split():
             yield from tree(int(child))
 
 
