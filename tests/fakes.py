@@ -116,6 +116,7 @@ class FakeRouter:
     served: str = ""
     closed: bool = False
     loaded: bool = True  # there is nothing to warm up for
+    ready: bool = True
 
     def check(self, model: str) -> None:
         if model == "nonsense":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -21,11 +21,12 @@ from whisper_lambda.audio.decode import Limits, decode, decode_blocks
 from whisper_lambda.audio.identity import identity
 from whisper_lambda.audio.sandbox import DecoderPool
 from whisper_lambda.config import Settings
+from whisper_lambda.cutting import Cutting
 from whisper_lambda.economy.bounds import Bounds
 from whisper_lambda.engine.ctranslate2 import Ctranslate2Engine, library
 from whisper_lambda.models.router import Router
 from whisper_lambda.models.sources import Progress, quiet
-from whisper_lambda.ports import ObjectStore, Receiver, SegmentCache, StepLedger
+from whisper_lambda.ports import Engine, ObjectStore, Receiver, SegmentCache, StepLedger
 from whisper_lambda.recall import NOTHING, Recall
 from whisper_lambda.types import (
     ChunkResult,
@@ -136,11 +137,14 @@ class Service:
         if bounds:
             source = self.decode(source)
             narrowed = self._narrowed(model, options, bounds, source.duration)
-        with self.router.engine(narrowed.served if narrowed else model) as (engine, served):
+        with (
+            closing(Cutting(self.recording(source), options.vad)) as cutting,
+            self._loaded(cutting, narrowed.served if narrowed else model) as (engine, served),
+        ):
             choice = narrowed or served
             recall = self.recall(tenant)
             plan = pipeline.prepare(
-                self.recording(source),
+                cutting,
                 options,
                 engine=engine,
                 recall=recall,
@@ -154,6 +158,14 @@ class Service:
                 yield Hearing(plan, choice, results)
             finally:
                 results.close()
+
+    def _loaded(
+        self, cutting: Cutting, model: str | None
+    ) -> AbstractContextManager[tuple[Engine, ModelChoice]]:
+        """Return the engine to be held; while it loads, the recording is decoded and cut."""
+        if not self.router.ready:
+            cutting.begin()
+        return self.router.engine(model)
 
     def _narrowed(self, model: str | None, options: Options, bounds: Bounds, audio_s: float) -> ModelChoice:
         """Return the best tier that keeps to the bounds, as far as we can estimate."""

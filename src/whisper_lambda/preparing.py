@@ -7,13 +7,14 @@ as they are cut, or decoded once more when they are heard.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from whisper_lambda.audio import chunking
 from whisper_lambda.audio.identity import Identity
+from whisper_lambda.cutting import Cutting
 from whisper_lambda.errors import BadAudio, UnknownLanguage
 from whisper_lambda.ports import Engine
 from whisper_lambda.recall import NOTHING, Recall
@@ -48,7 +49,7 @@ def whole(decoded: Decoded) -> Recording:
 
 
 def prepare(
-    recording: Recording,
+    recording: Recording | Cutting,
     options: Options,
     *,
     engine: Engine,
@@ -60,7 +61,7 @@ def prepare(
     """Decode, find what to listen to, cut it into chunks and settle the language.
 
     Args:
-        recording: gives its samples; not read when all of it is remembered.
+        recording: gives its samples, or its chunks if that was begun; not read when all of it is remembered.
         options: what may change the text.
         engine: what will hear it.
         recall: what was heard before.
@@ -78,10 +79,9 @@ def prepare(
     if plan := _remembered(recall, key, options, started):
         return plan
     collected = _Collected(options, engine, recall, marked=key is not None, keep=keep, held_s=held_s)
-    warnings: list[str] = []
-    clock = _Clock(recording(warnings.append))
+    cutting = recording if isinstance(recording, Cutting) else Cutting(recording, options.vad)
     dropped = []
-    for found in chunking.planned(clock.blocks(), options.vad):
+    for found in cutting.found():
         if isinstance(found, Dropped):
             dropped.append(found)
         else:
@@ -91,17 +91,13 @@ def prepare(
     plan = Plan(
         chunks=tuple(held or ()),
         options=collected.options,
-        duration=clock.samples / SAMPLE_RATE,
+        duration=cutting.samples / SAMPLE_RATE,
         language_probability=collected.probability,
         dropped=tuple(dropped),
-        warnings=tuple(warnings),
-        timings=Timings(
-            decode_s=clock.waited_s,
-            vad_s=time.perf_counter() - started - clock.waited_s - collected.engine_s,
-            engine_s=collected.engine_s,
-        ),
+        warnings=tuple(cutting.warnings),
+        timings=Timings(decode_s=cutting.waited_s, vad_s=cutting.cut_s, engine_s=collected.engine_s),
         elsewhere=tuple(place.start / SAMPLE_RATE for place in collected.places) if held is None else (),
-        again=None if held is not None or keep else lambda: _again(recording, collected.places),
+        again=None if held is not None or keep else lambda: _again(cutting.recording, collected.places),
         language_asked=options.language is not None,
     )
     if key and identity and identity.unchanged():
@@ -115,25 +111,6 @@ def _check_languages(options: Options, engine: Engine) -> None:
             raise UnknownLanguage(
                 f"this model does not speak {code!r}; it speaks {', '.join(sorted(engine.languages))}"
             )
-
-
-class _Clock:
-    """Counts samples, and the time they were waited for."""
-
-    def __init__(self, blocks: Iterable[Samples]) -> None:
-        self._blocks = iter(blocks)
-        self.samples = 0
-        self.waited_s = 0.0
-
-    def blocks(self) -> Iterator[Samples]:
-        while True:
-            began = time.perf_counter()
-            block = next(self._blocks, None)
-            self.waited_s += time.perf_counter() - began
-            if block is None:
-                return
-            self.samples += len(block)
-            yield block
 
 
 @dataclass(frozen=True, slots=True)

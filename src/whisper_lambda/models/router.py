@@ -141,6 +141,12 @@ class Router:
         with self._lock:
             return bool(self._slots)
 
+    @property
+    def ready(self) -> bool:
+        """Whether any model is loaded."""
+        with self._lock:
+            return any(_loaded(slot) for slot in self._slots.values())
+
     def close(self) -> None:
         """Free all engines; those in use are freed when their calls end."""
         with self._lock:

@@ -111,6 +111,17 @@ def test_choosing_says_what_serving_would_and_loads_nothing(having, load):
     assert choice == served(router, "small")
 
 
+def test_a_router_is_ready_when_a_model_is_loaded_and_not_before(having, load):
+    router = having("base")
+    seen = []
+    first = router._load
+    router._load = lambda installed: seen.append((router.loaded, router.ready)) or first(installed)
+    served(router, "base")
+
+    assert seen == [(True, False)]
+    assert router.ready
+
+
 def test_a_tier_that_was_pulled_meanwhile_answers_from_then_on(having, operators, published):
     router = having("base")
     assert served(router).served == "base"
