@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -34,7 +34,11 @@ class ProcessCost:
 
 
 def run_cold(
-    command: Sequence[str], *, memory: bool = False, env: Mapping[str, str] | None = None
+    command: Sequence[str],
+    *,
+    memory: bool = False,
+    env: Mapping[str, str] | None = None,
+    on_start: Callable[[int], object] | None = None,
 ) -> ProcessCost:
     """Run a command in fresh processes to its end.
 
@@ -42,6 +46,7 @@ def run_cold(
         command: program and arguments.
         memory: watch the tree's memory meanwhile; costs the command a few per cent of its time.
         env: its environment; None = ours.
+        on_start: given its number as soon as it runs.
 
     Raises:
         EngineFailed: the command did not exit with 0.
@@ -49,6 +54,8 @@ def run_cold(
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as complaints:
         started = time.perf_counter()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=complaints, env=env)
+        if on_start:
+            on_start(process.pid)
         peaks = _Peaks(process.pid) if memory else None
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started

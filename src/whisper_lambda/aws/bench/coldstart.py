@@ -17,12 +17,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from whisper_lambda import machine
 from whisper_lambda.config import Settings, with_environment
 from whisper_lambda.models.catalogue import tier
 from whisper_lambda.models.store import Store
@@ -30,9 +30,11 @@ from whisper_lambda.tools.baselines import base_folder
 from whisper_lambda.tools.processes import ProcessCost, run_cold
 from whisper_lambda.tools.random_weights import SHAPES, write_random_model
 from whisper_lambda.tools.tuning.local import TOKENS_A_SECOND, duration_s
+from whisper_lambda.tools.tuning.quota import held_to, threads
 
 PHASES = ("interpreter", "import", "weights", "answer")
 BAR_TIME, BAR_MEMORY = 0.5, 0.6
+WEIGHED = 3  # pairs whose memory is watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +66,32 @@ def founding_event(recording: Path, language: str) -> dict[str, object]:
     }
 
 
-def started(command: list[str], environment: Mapping[str, str]) -> Start:
-    """Run one cold start to its end."""
-    cost = run_cold(command, memory=True, env=with_environment(environment))
+def started(command: list[str], memory_mb: int, environment: Mapping[str, str], *, weigh: bool) -> Start:
+    """Run one cold start to its end; its memory is watched in runs apart, for that costs it time."""
+    with held_to(memory_mb, "start") as (enter, _):
+        cost = run_cold(command, memory=weigh, env=with_environment(environment), on_start=enter)
     told = json.loads(cost.output.strip().splitlines()[-1])
     return Start(told["at"], cost, told["touched_mb"], told["text"])
 
 
 def pairs(
-    ours: list[str], theirs: list[str], environment: Mapping[str, str], count: int
+    ours: list[str],
+    theirs: list[str],
+    memory_mb: int,
+    environment: Mapping[str, str],
+    count: int,
+    *,
+    weigh: bool,
 ) -> Iterator[tuple[Start, Start]]:
     """Yield cold starts of both, in turn; the first of each, which fills the page cache, is thrown away."""
     for number in range(count + 1):
-        pair = started(ours, environment), started(theirs, environment)
+        pair = [started(command, memory_mb, environment, weigh=weigh) for command in (ours, theirs)]
         if number:
-            yield pair
+            yield pair[0], pair[1]
 
 
-def rows(name: str, measured: list[tuple[Start, Start]]) -> list[str]:
-    """Return the table's rows of one tier."""
+def rows(name: str, measured: list[tuple[Start, Start]], weighed: list[tuple[Start, Start]]) -> list[str]:
+    """Return the table's rows of one tier at one size: times of the first pairs, memory of the second."""
     out = []
     for side, who in enumerate(("whisper-lambda", "faster-whisper, Mangum")):
         starts = [pair[side] for pair in measured]
@@ -91,12 +100,12 @@ def rows(name: str, measured: list[tuple[Start, Start]]) -> list[str]:
         }
         seconds = " | ".join(f"{median[p]:.2f}" if p in median else "" for p in PHASES)
         cpu = statistics.median(s.cost.cpu_s for s in starts)
-        memory = statistics.median(s.cost.peak_pss_mb for s in starts)
+        memory = statistics.median(pair[side].cost.peak_pss_mb for pair in weighed)
         touched = statistics.median(s.touched_mb for s in starts)
         out.append(f"| {name}: {who} | {seconds} | {cpu:.2f} | {memory:.0f} | {touched:.0f} |")
     time_ratio = statistics.median(a.at["answer"] / b.at["answer"] for a, b in measured)
     cpu_ratio = statistics.median(a.cost.cpu_s / b.cost.cpu_s for a, b in measured)
-    memory_ratio = statistics.median(a.cost.peak_pss_mb / b.cost.peak_pss_mb for a, b in measured)
+    memory_ratio = statistics.median(a.cost.peak_pss_mb / b.cost.peak_pss_mb for a, b in weighed)
     kept = "kept" if time_ratio <= BAR_TIME and memory_ratio <= BAR_MEMORY else "**not kept**"
     out.append(
         f"| {name}: ratios | | | | **{time_ratio:.2f}** | {cpu_ratio:.2f} | **{memory_ratio:.2f}** | {kept} |"
@@ -108,11 +117,12 @@ HEAD = """# Cold starts
 
 Written by `make bench-lambda`; [aws-lambda.md](aws-lambda.md#cold-starts) says what is in it and what is not.
 
-Medians of {count} pairs in one run, {day} ({cores} cores used, load {load:.0f}, warm page cache): seconds
-since the process began, CPU seconds and peak memory (PSS) of the process tree, and megabytes read or mapped
-and touched. `import`: the code is imported; `weights`: they are loaded and the application is built (ours
-loads them while it imports); `answer`: the first decode is done and
-answered. The event is the founding curl with {recording}. Bars: {time} of the time, {memory} of the memory.
+Medians of {count} pairs in one run, {day} (load {load:.0f}, warm page cache), each process held to the
+processor time Lambda grants a function of that size (1,769 MB are one core; {enforced} here): seconds since the process
+began, CPU seconds and peak memory (PSS, in {weighed} pairs apart) of the process tree, and megabytes read or
+mapped and touched. `import`: the code is imported; `weights`: they are loaded and the application is built
+(ours loads them while it imports); `answer`: the first decode is done and answered. The event is the founding
+curl with {recording}. Bars: {time} of the time, {memory} of the memory.
 
 | | interpreter | import | weights | answer | CPU s | MB | touched MB |
 |---|---|---|---|---|---|---|---|
@@ -124,7 +134,10 @@ def main(
     recording: Annotated[Path, typer.Option("--recording", help="What is transcribed.")] = Path(
         "tests/fixtures/es-tt-allbusy.flac"
     ),
-    count: Annotated[int, typer.Option("--pairs", help="Pairs for each tier.")] = 5,
+    count: Annotated[int, typer.Option("--pairs", help="Pairs for each tier and size.")] = 5,
+    memory: Annotated[
+        str, typer.Option("--memory", help="Sizes of the function, MB, with commas.")
+    ] = "1769,3008",
     small: Annotated[
         bool, typer.Option("--small/--no-small", help="Random weights of the small shape too.")
     ] = True,
@@ -143,26 +156,28 @@ def main(
             says = max(1, round(duration_s(recording) * TOKENS_A_SECOND))  # else both doubt it for minutes
             write_random_model(folder / "small", SHAPES["small"], fp16, says=says)
             models["small, random weights"] = (str(folder / "small"), folder / "small")
-        for name, (wish, theirs) in models.items():
+        with held_to(int(memory.split(",")[0]), "look") as (_, enforced):
+            pass
+        for (name, (wish, theirs)), size in product(models.items(), map(int, memory.split(","))):
             environment = {
+                "WHISPER_LAMBDA_THREADS": str(threads(size)),
                 "WHISPER_LAMBDA_MODEL": wish,
                 "WHISPER_LAMBDA_LAMBDA_AUTH": "iam",
                 "WHISPER_LAMBDA_LAMBDA_INVOKE_MODE": "buffered",
                 "WHISPER_LAMBDA_CACHE_MB": "0",
                 "WHISPER_LAMBDA_LOG_LEVEL": "error",
             }
-            measured = list(
-                pairs(
-                    [sys.executable, "-m", "whisper_lambda.aws.bench.ours", "api", str(event)],
-                    [sys.executable, "-m", "whisper_lambda.aws.bench.usual", str(theirs), str(event)],
-                    environment,
-                    count,
-                )
+            two = (
+                [sys.executable, "-m", "whisper_lambda.aws.bench.ours", "api", str(event)],
+                [sys.executable, "-m", "whisper_lambda.aws.bench.usual", str(theirs), str(event)],
             )
-            written += rows(name, measured)
+            measured = list(pairs(*two, size, environment, count, weigh=False))
+            weighed = list(pairs(*two, size, environment, min(count, WEIGHED), weigh=True))
+            written += rows(f"{name}, {size:,} MB", measured, weighed)
             head = HEAD.format(
                 count=count,
-                cores=machine.cores(settings),
+                weighed=min(count, WEIGHED),
+                enforced=enforced.split(" of ")[0],
                 day=time.strftime("%Y-%m-%d"),
                 load=os.getloadavg()[1],
                 recording=recording.name,
