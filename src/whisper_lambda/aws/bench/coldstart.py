@@ -118,11 +118,11 @@ HEAD = """# Cold starts
 Written by `make bench-lambda`; [aws-lambda.md](aws-lambda.md#cold-starts) says what is in it and what is not.
 
 Medians of {count} pairs in one run, {day} (load {load:.0f}, warm page cache), each process held to the
-processor time Lambda grants a function of that size (1,769 MB are one core; {enforced} here): seconds since the process
-began, CPU seconds and peak memory (PSS, in {weighed} pairs apart) of the process tree, and megabytes read or
-mapped and touched. `import`: the code is imported; `weights`: they are loaded and the application is built
-(ours loads them while it imports); `answer`: the first decode is done and answered. The event is the founding
-curl with {recording}. Bars: {time} of the time, {memory} of the memory.
+processor time Lambda grants a function of that size (1,769 MB are one core; {enforced} here): seconds
+since the process began, CPU seconds and peak memory (PSS, in {weighed} pairs apart) of the process tree, and
+megabytes read or mapped and touched. `import`: the code is imported; `weights`: they are loaded and the
+application is built (ours loads them while it imports); `answer`: the first decode is done and answered.
+The event is the founding curl with {recording}. Bars: {time} of the time, {memory} of the memory.
 
 | | interpreter | import | weights | answer | CPU s | MB | touched MB |
 |---|---|---|---|---|---|---|---|
