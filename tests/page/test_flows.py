@@ -139,35 +139,6 @@ def test_a_long_recording_is_a_job_and_survives_a_reload(visit: Any) -> None:
         expect(other.locator(".said")).to_have_text(texts(page.locator(".said")))
 
 
-SLOW_TO_KEEP = """() => {
-    const put = IDBObjectStore.prototype.put;
-    IDBObjectStore.prototype.put = function (value, key) {
-        const asked = put.call(this, value, key);
-        const until = performance.now() + 1500;
-        const hold = () => { if (performance.now() < until) this.get(key).onsuccess = hold; };
-        if (this.name === 'audio') hold();
-        return asked;
-    };
-}"""
-
-
-def test_what_is_written_before_its_recording_is_kept_is_not_queued_again(
-    visit: Any, fake_address: str
-) -> None:
-    """A short answer, from the cache say, may come before the browser's disk has taken the file."""
-    visitor = visit(fake_address)
-    visitor.page.add_init_script(f"({SLOW_TO_KEEP})()")
-    page = visitor.open()
-    visitor.drop(("consejo.wav", wav(2)))
-    visitor.read("consejo.wav")
-    page.wait_for_timeout(2500)
-    page.goto(visitor.address)
-    expect(page.locator(".past li")).to_have_count(1)
-    page.reload()
-    expect(page.locator(".past li")).to_have_count(1)
-    expect(page.locator(".queue li")).to_have_count(0)
-
-
 def test_where_strangers_may_hand_in_no_jobs_long_recordings_are_streamed(visit: Any) -> None:
     with fake_server(FakeEngine(), strangers=True) as (address, _):
         visitor = visit(address)

@@ -9,8 +9,8 @@ import { get, keep, put, remove, all } from './store.js';
 import { linesFrom } from './transcript.js';
 import { clock, t } from './words.js';
 
-const LONG_S = 120; // as the server's rooms
-const LONG_BYTES = 4_000_000; // length unknown
+const LONG_S = 120; // as the server's own rooms for short and long ones
+const LONG_BYTES = 4_000_000; // where a length cannot be told
 const AT_ONCE = 2;
 
 export const queue = new EventTarget();
@@ -94,7 +94,7 @@ function turn() {
 async function work(item) {
 	try {
 		const doc = await heard(item);
-		await Promise.all([keep(doc), item.saved]); // or it comes back
+		await keep(doc);
 		await remove('queue', item.id).catch(() => {});
 		change(item, { state: 'done', doc: doc.id, duration: doc.duration, model: doc.model });
 	} catch (cause) {
