@@ -62,6 +62,8 @@ def evaluate(
     try:
         entries = read_manifests(manifests)
         entries = pooled_short(entries) if short else entries
+        for written in filter(None, (hyp, per_utt, json_file)):  # now, and not when all was heard
+            written.parent.mkdir(parents=True, exist_ok=True)
         if score_hyp:
             heard = tuple(given(entries, score_hyp))
         else:

@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -73,37 +73,38 @@ def run(
     if unknown := set(parts) - set(PARTS):
         raise BadOption(f"the parts of `bench live` are {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
     settings, raw = replace(Settings.from_env(), model=MODEL), out.with_suffix(".json")
+    raw.parent.mkdir(parents=True, exist_ok=True)  # now, and not when half an hour was measured
+    results: dict[str, Any] = json.loads(raw.read_text(encoding="utf-8")) if raw.exists() else {}
     with build(replace(settings, threads=1)) as service, service.router.engine(MODEL) as (engine, choice):
         say("offline, for the words and their times")
         pieces = list(_pieces(entries, plan.seconds if "one" in parts else part_s, service))
         begins = [replace(p, samples=p.samples[: int(part_s * SAMPLE_RATE)]) for p in pieces]
         cores = machine.cores(settings)
-        found: dict[str, Any] = {
-            "machine": f"{platform.machine()}, {cores} cores, {', '.join(machine.instructions())}",
-            "model": choice.served,
-            "delay": delay,
-        }
+        results["machine"] = f"{platform.machine()}, {cores} cores, {', '.join(machine.instructions())}"
+        results["model"], results["delay"] = choice.served, delay
+
+        def keep(part: str, found: Mapping[str, Any]) -> None:
+            said = f"`{command}`, {time.strftime('%Y-%m-%d', time.gmtime())}, load {os.getloadavg()[1]:.0f}"
+            results.update(found, runs={**results.get("runs", {}), part: said})
+            raw.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
         if "one" in parts:
             say(f"{len(pieces)} recordings, one session each")
             ours = [_told(say, p, _alone(engine, p, delay)) for p in pieces]
-            found["one"] = _figures(pieces, ours)
-            found["sets"] = _sets(pieces, ours)
             late = (_latencies(p, o)[0] for p, o in zip(pieces, ours, strict=True))
-            found["latencies"] = [round(x, 3) for each in late for x in each]
+            latencies = [round(x, 3) for each in late for x in each]
+            keep("one", {"one": _figures(pieces, ours), "sets": _sets(pieces, ours), "latencies": latencies})
         if "peer" in parts:
             say("LocalAgreement on 30 s windows, on part of the same audio, and ours on that part, in turn")
-            found["peer"] = _pair(engine, begins, delay)
+            keep("peer", {"peer": _pair(engine, begins, delay)})
         if "crowds" in parts:
-            found["crowds"] = {}
+            crowds = {}
             for count in plan.counts:
                 say(f"{count} sessions at once on {cores} cores")
-                found["crowds"][str(count)] = _crowd(engine, begins, count, cores, delay)
+                crowds[str(count)] = _crowd(engine, begins, count, cores, delay)
+            keep("crowds", {"crowds": crowds})
         if "idle" in parts:
-            found["idle"] = idle_cpu(lambda: session_of(engine, "en", PACES[delay]))
-    results = {**(json.loads(raw.read_text(encoding="utf-8")) if raw.exists() else {}), **found}
-    said = f"`{command}`, {time.strftime('%Y-%m-%d', time.gmtime())}, load {os.getloadavg()[1]:.0f}"
-    results["runs"] = {**results.get("runs", {}), **dict.fromkeys(parts, said)}
-    raw.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            keep("idle", {"idle": idle_cpu(lambda: session_of(engine, "en", PACES[delay]))})
     if all(part in results for part in PARTS):
         live_report.write(results, out)
     return results

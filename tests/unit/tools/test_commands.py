@@ -31,7 +31,8 @@ def manifest(tmp_path: Path) -> Path:
 
 
 def test_transcripts_made_earlier_are_scored_and_written(manifest: Path, tmp_path: Path) -> None:
-    hyp, scores, each = tmp_path / "hyp.jsonl", tmp_path / "scores.json", tmp_path / "each.jsonl"
+    hyp, new = tmp_path / "hyp.jsonl", tmp_path / "folder" / "that is not there"
+    scores, each = new / "scores.json", new / "each.jsonl"
     hyp.write_text('{"audio": "x/s/a.wav", "text": "Pulse 2."}\n{"audio": "quiet/b.wav", "text": "Bye."}\n')
     command = ["evaluate", str(manifest), "--score-hyp", str(hyp), "--numbers"]
 
