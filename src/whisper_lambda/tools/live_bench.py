@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -72,42 +72,65 @@ def run(
     part_s = min(plan.seconds, PART_S)
     if unknown := set(parts) - set(PARTS):
         raise BadOption(f"the parts of `bench live` are {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
-    settings, raw = replace(Settings.from_env(), model=MODEL), out.with_suffix(".json")
-    raw.parent.mkdir(parents=True, exist_ok=True)  # now, and not when half an hour was measured
-    results: dict[str, Any] = json.loads(raw.read_text(encoding="utf-8")) if raw.exists() else {}
+    kept = _Kept(out.with_suffix(".json"), command)
+    settings = replace(Settings.from_env(), model=MODEL)
     with build(replace(settings, threads=1)) as service, service.router.engine(MODEL) as (engine, choice):
         say("offline, for the words and their times")
         pieces = list(_pieces(entries, plan.seconds if "one" in parts else part_s, service))
         begins = [replace(p, samples=p.samples[: int(part_s * SAMPLE_RATE)]) for p in pieces]
         cores = machine.cores(settings)
-        results["machine"] = f"{platform.machine()}, {cores} cores, {', '.join(machine.instructions())}"
-        results["model"], results["delay"] = choice.served, delay
-
-        def keep(part: str, found: Mapping[str, Any]) -> None:
-            said = f"`{command}`, {time.strftime('%Y-%m-%d', time.gmtime())}, load {os.getloadavg()[1]:.0f}"
-            results.update(found, runs={**results.get("runs", {}), part: said})
-            raw.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-
+        kept.results["machine"] = f"{platform.machine()}, {cores} cores, {', '.join(machine.instructions())}"
+        kept.results["model"], kept.results["delay"] = choice.served, delay
         if "one" in parts:
             say(f"{len(pieces)} recordings, one session each")
-            ours = [_told(say, p, _alone(engine, p, delay)) for p in pieces]
-            late = (_latencies(p, o)[0] for p, o in zip(pieces, ours, strict=True))
-            latencies = [round(x, 3) for each in late for x in each]
-            keep("one", {"one": _figures(pieces, ours), "sets": _sets(pieces, ours), "latencies": latencies})
+            kept.add("one", **_one(pieces, [_told(say, p, _alone(engine, p, delay)) for p in pieces]))
         if "peer" in parts:
             say("LocalAgreement on 30 s windows, on part of the same audio, and ours on that part, in turn")
-            keep("peer", {"peer": _pair(engine, begins, delay)})
+            kept.add("peer", peer=_pair(engine, begins, delay))
         if "crowds" in parts:
-            crowds = {}
-            for count in plan.counts:
-                say(f"{count} sessions at once on {cores} cores")
-                crowds[str(count)] = _crowd(engine, begins, count, cores, delay)
-            keep("crowds", {"crowds": crowds})
+            kept.add("crowds", crowds=_crowds(engine, begins, plan, cores, say))
         if "idle" in parts:
-            keep("idle", {"idle": idle_cpu(lambda: session_of(engine, "en", PACES[delay]))})
-    if all(part in results for part in PARTS):
-        live_report.write(results, out)
-    return results
+            kept.add("idle", idle=idle_cpu(lambda: session_of(engine, "en", PACES[delay])))
+    if all(part in kept.results for part in PARTS):
+        live_report.write(kept.results, out)
+    return kept.results
+
+
+class _Kept:
+    """The raw figures, beside those of earlier runs; written after each part."""
+
+    def __init__(self, raw: Path, command: str) -> None:
+        raw.parent.mkdir(parents=True, exist_ok=True)  # now, and not when half an hour was measured
+        self.results: dict[str, Any] = json.loads(raw.read_text(encoding="utf-8")) if raw.exists() else {}
+        self._raw = raw
+        self._command = command
+
+    def add(self, part: str, **found: object) -> None:
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        said = f"`{self._command}`, {today}, load {os.getloadavg()[1]:.0f}"
+        self.results.update(found, runs={**self.results.get("runs", {}), part: said})
+        self._raw.write_text(json.dumps(self.results, indent=1) + "\n", encoding="utf-8")
+
+
+def _one(pieces: Sequence[Piece], played: Sequence[Played]) -> dict[str, Any]:
+    """Return the figures of one session at a time, in all and set by set, and how late each word was."""
+    late = (_latencies(p, o)[0] for p, o in zip(pieces, played, strict=True))
+    return {
+        "one": _figures(pieces, played),
+        "sets": _sets(pieces, played),
+        "latencies": [round(x, 3) for each in late for x in each],
+    }
+
+
+def _crowds(
+    engine: Engine, pieces: Sequence[Piece], plan: Plan, cores: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return the figures of as many sessions at once as are to be tried."""
+    found = {}
+    for count in plan.counts:
+        say(f"{count} sessions at once on {cores} cores")
+        found[str(count)] = _crowd(engine, pieces, count, cores, plan.delay)
+    return found
 
 
 def _pair(engine: Engine, pieces: Sequence[Piece], delay: Delay) -> dict[str, Any]:
